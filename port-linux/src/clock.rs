@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The one file that reads a clock.
+
+use mlvpn_core::words::time::Instant;
+use nix::time::{ClockId, clock_gettime};
+
+/// The time since boot, sleep included (`CLOCK_BOOTTIME`): it only moves forward, whatever NTP or the user does to
+/// the wall clock, and a suspended machine notices on waking that its links fell silent.
+///
+/// # Panics
+/// Never on Linux 2.6.39 or later, where the clock always exists.
+#[must_use]
+pub fn now() -> Instant {
+    let time = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("CLOCK_BOOTTIME exists since Linux 2.6.39");
+    let (secs, nanos) = (time.tv_sec().unsigned_abs(), time.tv_nsec().unsigned_abs());
+    Instant::from_micros(secs.saturating_mul(1_000_000).saturating_add(nanos / 1_000))
+}

@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The `mlvpn` program.
+
+fn main() {}
