@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! First layer, words: the types every other room speaks in. Imports nothing of this crate.
 
+pub mod drops;
+pub mod event;
+pub mod ids;
+pub mod limits;
 pub mod time;

@@ -4,7 +4,7 @@
 //! The core never reads a clock: a port passes [`Instant`]s in, counted from any origin that only moves forward (on
 //! Linux `CLOCK_BOOTTIME`). Arithmetic saturates, so a wild value cannot overflow into a wrong order.
 
-use core::ops::{Add, AddAssign, Mul, Sub};
+use core::ops::{Add, AddAssign, Mul, Shr, Sub};
 
 /// A point in monotonic time: microseconds since an origin of the port's choosing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,15 +76,6 @@ impl Duration {
     pub const fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
     }
-
-    /// This span divided by a power of two: `self / 2^shift`.
-    #[must_use]
-    pub const fn shr(self, shift: u32) -> Self {
-        match self.0.checked_shr(shift) {
-            Some(micros) => Self(micros),
-            None => Self::ZERO,
-        }
-    }
 }
 
 impl Add<Duration> for Instant {
@@ -118,6 +109,14 @@ impl Mul<u64> for Duration {
     type Output = Self;
     fn mul(self, factor: u64) -> Self {
         Self(self.0.saturating_mul(factor))
+    }
+}
+
+/// Division by a power of two, rounded down.
+impl Shr<u32> for Duration {
+    type Output = Self;
+    fn shr(self, shift: u32) -> Self {
+        Self(self.0.checked_shr(shift).unwrap_or(0))
     }
 }
 

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Second layer, memory: packets, the pool they come from, and the headers of the wire formats.
+
+pub mod classic;
+pub mod ethernet;
+pub mod packet;
+pub mod pool;

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Seal: a packet and the right to send it become a datagram.
+
+use core::net::SocketAddr;
+
+use crate::memory::classic::{Header, Kind};
+use crate::state::keys::ClassicKey;
+use crate::words::drops::DropReason;
+use crate::words::ids::{Epoch, LinkId};
+use crate::words::limits::{CLASSIC_HEADER, TAG};
+
+/// The right to send one packet: its nonce, its link and the key epoch it was prepared under. Moved into
+/// [`Sealer::seal`], so that a nonce cannot be used twice.
+#[derive(Debug)]
+#[must_use = "a ticket that is not sealed is a packet number lost"]
+pub struct Ticket {
+    pub(crate) header: Header,
+    pub(crate) epoch: Epoch,
+    pub(crate) link: LinkId,
+    pub(crate) to: SocketAddr,
+}
+
+impl Ticket {
+    /// The link to send on.
+    #[must_use]
+    pub const fn link(&self) -> LinkId {
+        self.link
+    }
+
+    /// The address to send to.
+    #[must_use]
+    pub const fn to(&self) -> SocketAddr {
+        self.to
+    }
+}
+
+/// Seals packets. Pure: it may be copied to another core and run there.
+#[derive(Clone, Debug)]
+pub struct Sealer {
+    key: ClassicKey,
+    cleartext_data: bool,
+    epoch: Epoch,
+}
+
+impl Sealer {
+    /// A sealer of `epoch`; with `cleartext_data` data bodies travel bare.
+    #[must_use]
+    pub const fn new(key: ClassicKey, cleartext_data: bool, epoch: Epoch) -> Self {
+        Self { key, cleartext_data, epoch }
+    }
+
+    /// Writes the datagram of `body` to the front of `out` and returns its length.
+    ///
+    /// # Errors
+    /// [`DropReason::StaleKey`] when the ticket is of another epoch, [`DropReason::TooBig`] when `out` is too small.
+    pub fn seal(&self, ticket: Ticket, body: &[u8], out: &mut [u8]) -> Result<usize, DropReason> {
+        let Ticket { mut header, epoch, .. } = ticket;
+        if epoch != self.epoch {
+            return Err(DropReason::StaleKey);
+        }
+        let bare = self.cleartext_data && header.kind == Kind::Data;
+        let body_len = body.len().saturating_add(if bare { 0 } else { TAG });
+        header.body_len = u16::try_from(body_len).map_err(|_| DropReason::TooBig)?;
+        let len = CLASSIC_HEADER.saturating_add(body_len);
+        let (front, rest) = out
+            .get_mut(..len)
+            .and_then(|out| out.split_first_chunk_mut::<CLASSIC_HEADER>())
+            .ok_or(DropReason::TooBig)?;
+        *front = header.emit();
+        if bare {
+            rest.copy_from_slice(body);
+        } else if !self.key.seal(&header.nonce(), body, rest) {
+            return Err(DropReason::TooBig);
+        }
+        Ok(len)
+    }
+}

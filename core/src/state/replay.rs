@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! A window over packet numbers that remembers which were seen (RFC 6479: a ring of words, cleared as it advances).
+
+/// What a window knows of a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Not seen, and within or ahead of the window.
+    Never,
+    /// Seen.
+    Before,
+    /// Behind the window: it may or may not have been seen.
+    Unknown,
+}
+
+/// Remembers the last `(WORDS - 1) * 64` numbers up to the highest seen. `WORDS` is a power of two.
+#[derive(Clone, Debug)]
+pub struct ReplayWindow<const WORDS: usize> {
+    /// Bit `n % 64` of word `n / 64 % WORDS` says whether `n` was seen, for every `n` within the window.
+    words: [u64; WORDS],
+    /// The highest number seen; none until the first.
+    highest: Option<u64>,
+}
+
+impl<const WORDS: usize> ReplayWindow<WORDS> {
+    /// How many numbers behind the highest are surely remembered.
+    pub const SPAN: u64 = (WORDS as u64).saturating_sub(1).saturating_mul(64);
+
+    /// A window that has seen nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        const { assert!(WORDS.is_power_of_two() && WORDS >= 2) };
+        Self { words: [0; WORDS], highest: None }
+    }
+
+    /// The highest number seen.
+    #[must_use]
+    pub const fn highest(&self) -> Option<u64> {
+        self.highest
+    }
+
+    /// Whether `number` was seen; changes nothing.
+    #[must_use]
+    pub fn check(&self, number: u64) -> Seen {
+        match self.highest {
+            None => Seen::Never,
+            Some(highest) if number > highest => Seen::Never,
+            Some(highest) if highest.saturating_sub(number) >= Self::SPAN => Seen::Unknown,
+            Some(_) if self.words.get(Self::word(number)).is_some_and(|word| word & Self::bit(number) != 0) => {
+                Seen::Before
+            }
+            Some(_) => Seen::Never,
+        }
+    }
+
+    /// Remembers `number`. Call it only for what proved authentic, or a forger moves the window. Work: at most `WORDS`
+    /// words are cleared.
+    pub fn mark(&mut self, number: u64) {
+        match self.highest {
+            Some(highest) if number <= highest => {}
+            Some(highest) => self.advance(highest, number),
+            None => self.highest = Some(number),
+        }
+        if self.check(number) == Seen::Never
+            && let Some(word) = self.words.get_mut(Self::word(number))
+        {
+            *word |= Self::bit(number);
+        }
+    }
+
+    /// Treats every number up to and including `number` as seen, as if it had just been reached.
+    pub fn close_up_to(&mut self, number: u64) {
+        self.words = [u64::MAX; WORDS];
+        self.highest = Some(number);
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        *self = Self::new();
+    }
+
+    fn advance(&mut self, from: u64, to: u64) {
+        let steps = (to >> 6).saturating_sub(from >> 6).min(WORDS as u64);
+        for step in 1..=steps {
+            let index = Self::word((from >> 6).saturating_add(step) << 6);
+            if let Some(word) = self.words.get_mut(index) {
+                *word = 0;
+            }
+        }
+        self.highest = Some(to);
+    }
+
+    fn word(number: u64) -> usize {
+        (number >> 6) as usize & WORDS.wrapping_sub(1)
+    }
+
+    const fn bit(number: u64) -> u64 {
+        1 << (number & 63)
+    }
+}
+
+impl<const WORDS: usize> Default for ReplayWindow<WORDS> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_new_once() {
+        let mut window = ReplayWindow::<2>::new();
+        for number in [5, 0, 6, 63, 64, 70] {
+            assert_eq!(window.check(number), Seen::Never, "{number}");
+            window.mark(number);
+            assert_eq!(window.check(number), Seen::Before, "{number}");
+        }
+    }
+
+    #[test]
+    fn what_is_behind_the_window_is_unknown_and_stays_so() {
+        let mut window = ReplayWindow::<2>::new();
+        window.mark(1_000);
+        assert_eq!(window.check(1_000 - ReplayWindow::<2>::SPAN), Seen::Unknown);
+        window.mark(1_000 - ReplayWindow::<2>::SPAN);
+        assert_eq!(window.check(1_000 - ReplayWindow::<2>::SPAN), Seen::Unknown);
+        assert_eq!(window.check(1_001 - ReplayWindow::<2>::SPAN), Seen::Never);
+    }
+
+    #[test]
+    fn the_last_number_there_is_can_be_marked() {
+        let mut window = ReplayWindow::<4>::new();
+        window.mark(u64::MAX);
+        assert_eq!(window.check(u64::MAX), Seen::Before);
+        assert_eq!(window.check(u64::MAX - 1), Seen::Never);
+    }
+}

@@ -1,0 +1,510 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The engine: one tunnel over up to `LINKS` links, with a reorder window of `WINDOW` packets.
+//!
+//! Sans-IO: a port owns sockets, device, clock and packet memory. Its loop is, in any order and as things happen:
+//!
+//! 1. A packet from the device: take a slot from the pool, fill it, [`Tunnel::send`]. Stop reading the device while
+//!    [`Tunnel::has_room`] is false.
+//! 2. A datagram from a link's socket: take a slot, fill it, [`Tunnel::receive`].
+//! 3. The deadline of [`Tunnel::poll_timeout`] has come: [`Tunnel::handle_timeout`].
+//! 4. After each of these: [`Tunnel::poll_deliver`] until None, each slot written to the device and put back;
+//!    [`Tunnel::poll_transmit`] until None, each datagram sent; [`Tunnel::poll_event`] until None.
+//!
+//! Time must not go backwards between calls. Whatever a peer or a forger sends, a call's work is bounded by the number
+//! of links, the window and one pass over one packet; nothing allocates. Every packet that goes no further is counted
+//! in [`Tunnel::drops`].
+
+mod config;
+mod events;
+mod flow_source;
+
+use core::net::SocketAddr;
+
+use crate::memory::classic::{AUTH_BODY, AUTH_OK_BODY, Kind};
+use crate::memory::packet::Packet;
+use crate::memory::pool::{Pool, Slot};
+use crate::stages::classify::{Class, classify};
+use crate::stages::open::{Opened, Opener};
+use crate::stages::reorder::Reorder;
+use crate::stages::schedule::{Candidate, Scheduler};
+use crate::stages::seal::{Sealer, Ticket};
+use crate::stages::too_big;
+use crate::state::flows::Flow;
+use crate::state::link::{Heard, Link, LinkSettings, LinkTimer, Phase};
+use crate::words::drops::{DropReason, Drops};
+use crate::words::event::{Event, Health};
+use crate::words::ids::{Epoch, LinkId, Order};
+use crate::words::limits::{EGRESS_SLOTS, MAX_LINKS};
+use crate::words::time::{Duration, Instant};
+
+pub use config::Config;
+use events::Told;
+use flow_source::FlowSource;
+
+/// The hold time before any link's round trip is known.
+const HOLD_UNKNOWN: Duration = Duration::from_millis(100);
+
+/// Added to the spread of the links' round-trip times: MLVPN's timestamps count whole milliseconds, and its timers
+/// wake late.
+const HOLD_SLACK: Duration = Duration::from_millis(10);
+
+/// No packet is held longer: TCP's least retransmission timeout on Linux is 200 ms, and a satellite link may add as
+/// much again.
+const HOLD_LIMIT: Duration = Duration::from_millis(400);
+
+/// When [`Tunnel::handle_timeout`] is due, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadline {
+    /// When.
+    pub at: Instant,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// What a deadline is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A link has something to do.
+    Link(LinkId, LinkTimer),
+    /// A packet has been held for a missing one for long enough.
+    Reorder,
+}
+
+/// A datagram to send: the first `len` bytes of the buffer given to [`Tunnel::poll_transmit`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// The link whose socket sends it.
+    pub link: LinkId,
+    /// Where to.
+    pub to: SocketAddr,
+    /// Its length in bytes.
+    pub len: usize,
+}
+
+/// A link of the tunnel and what the port was told of it.
+#[derive(Debug)]
+struct Member {
+    link: Link,
+    /// The link's socket takes nothing at the moment.
+    blocked: bool,
+    told: Told,
+}
+
+/// The engine. See the module's description.
+#[derive(Debug)]
+pub struct Tunnel<const LINKS: usize, const WINDOW: usize> {
+    config: Config,
+    sealer: Sealer,
+    opener: Opener,
+    epoch: Epoch,
+    flows: FlowSource,
+    members: [Option<Member>; LINKS],
+    scheduler: Scheduler,
+    reorder: Reorder<WINDOW>,
+    egress: heapless::Deque<(Slot, Class), EGRESS_SLOTS>,
+    next_order: u64,
+    drops: Drops,
+    told_up: bool,
+}
+
+/// Setting up.
+impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
+    /// A tunnel without links. `seed` must come from the system's random source, anew for every start: the classic
+    /// protocol's nonces are drawn from it.
+    #[must_use]
+    pub fn new(config: Config, seed: [u8; 32]) -> Self {
+        const { assert!(LINKS >= 1 && LINKS <= MAX_LINKS) };
+        let epoch = Epoch::default();
+        Self {
+            sealer: Sealer::new(config.key.clone(), config.cleartext_data, epoch),
+            opener: Opener::new(config.key.clone(), config.cleartext_data, epoch),
+            config,
+            epoch,
+            flows: FlowSource::new(seed),
+            members: [const { None }; LINKS],
+            scheduler: Scheduler::new(),
+            reorder: Reorder::new(),
+            egress: heapless::Deque::new(),
+            next_order: 0,
+            drops: Drops::new(),
+            told_up: false,
+        }
+    }
+
+    /// Changes the key, the MTU and the treatment of data while the tunnel runs. Links stay as they are; what was
+    /// opened or ticketed under the old key is refused.
+    pub fn configure(&mut self, config: Config) {
+        self.epoch = self.epoch.next();
+        self.sealer = Sealer::new(config.key.clone(), config.cleartext_data, self.epoch);
+        self.opener = Opener::new(config.key.clone(), config.cleartext_data, self.epoch);
+        self.config = Config { role: self.config.role, medium: self.config.medium, ..config };
+    }
+
+    /// Adds a link, closed, or changes the settings of the one at this place. False when there is no such place.
+    pub fn set_link(&mut self, id: LinkId, settings: LinkSettings, now: Instant) -> bool {
+        let Some(place) = self.members.get_mut(id.index()) else { return false };
+        match place {
+            Some(member) => member.link.configure(settings, now),
+            None => {
+                let link = Link::new(self.config.role, settings, self.flows.draw());
+                *place = Some(Member { link, blocked: false, told: Told::default() });
+            }
+        }
+        true
+    }
+
+    /// The link has a socket. A client passes its server's address.
+    pub fn open_link(&mut self, id: LinkId, remote: Option<SocketAddr>, now: Instant) {
+        if let Some(member) = self.member_mut(id) {
+            member.blocked = false;
+            member.link.open(remote, now);
+        }
+    }
+
+    /// The link's socket is gone.
+    pub fn close_link(&mut self, id: LinkId) {
+        if let Some(member) = self.member_mut(id) {
+            member.link.close();
+        }
+    }
+
+    /// Forgets a link. Close it and drain the events first, or its going down is not told.
+    pub fn remove_link(&mut self, id: LinkId) {
+        if let Some(place) = self.members.get_mut(id.index()) {
+            *place = None;
+        }
+    }
+
+    /// Has the link say goodbye to its peer with the next datagram.
+    pub fn disconnect_link(&mut self, id: LinkId) {
+        if let Some(member) = self.member_mut(id) {
+            member.link.disconnect();
+        }
+    }
+
+    /// Tells whether the link's socket takes datagrams; while it does not, the link is passed over.
+    pub fn set_blocked(&mut self, id: LinkId, blocked: bool) {
+        if let Some(member) = self.member_mut(id) {
+            member.blocked = blocked;
+        }
+    }
+}
+
+/// From the device to the links.
+impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
+    /// Whether [`Tunnel::send`] takes a packet now.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        !self.egress.is_full()
+    }
+
+    /// Takes a packet from the device. One that is too big comes back as an answer to its sender; see
+    /// [`Tunnel::poll_deliver`].
+    pub fn send<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot) {
+        let Some(packet) = pool.packet_mut(&slot) else { return self.drop_slot(pool, slot, DropReason::Malformed) };
+        match classify(packet.as_bytes(), self.config.medium, self.config.mtu) {
+            Ok(_) if !self.is_up() => self.drop_slot(pool, slot, DropReason::NoLink),
+            Ok(class) => {
+                if let Err((slot, _)) = self.egress.push_back((slot, class)) {
+                    self.drop_slot(pool, slot, DropReason::QueueFull);
+                }
+            }
+            Err(DropReason::TooBig) if too_big::answer(packet, self.config.medium, self.config.mtu) => {
+                self.drops.count(DropReason::TooBig);
+                if let Err((slot, reason)) = self.reorder.pass(slot) {
+                    self.drop_slot(pool, slot, reason);
+                }
+            }
+            Err(reason) => self.drop_slot(pool, slot, reason),
+        }
+    }
+
+    /// Seals the next datagram into `out`, which should hold
+    /// [`MAX_DATAGRAM`](crate::words::limits::MAX_DATAGRAM) bytes. None when there is nothing to send, or no link to
+    /// send it on.
+    pub fn poll_transmit<const SLOTS: usize>(
+        &mut self,
+        pool: &mut Pool<SLOTS>,
+        now: Instant,
+        out: &mut [u8],
+    ) -> Option<Transmit> {
+        if let Some(transmit) = self.transmit_frame(now, out) {
+            return Some(transmit);
+        }
+        loop {
+            let bytes = pool.packet(&self.egress.front()?.0).map_or(0, Packet::len);
+            let chosen = match self.choose_link(bytes) {
+                Ok(id) => Some(id),
+                Err(Wait::ForRoom) => return None,
+                Err(Wait::ForLink) => None,
+            };
+            let (slot, class) = self.egress.pop_front()?;
+            let sent = chosen.ok_or(DropReason::NoLink).and_then(|id| {
+                let ticket = self.data_ticket(id, class, now).ok_or(DropReason::NoLink)?;
+                let packet = pool.packet(&slot).ok_or(DropReason::Malformed)?;
+                self.seal(ticket, packet.as_bytes(), out)
+            });
+            match sent {
+                Ok(transmit) => {
+                    pool.put(slot);
+                    return Some(transmit);
+                }
+                Err(reason) => self.drop_slot(pool, slot, reason),
+            }
+        }
+    }
+
+    /// The next of the links' own datagrams.
+    fn transmit_frame(&mut self, now: Instant, out: &mut [u8]) -> Option<Transmit> {
+        for index in 0..LINKS {
+            let id = LinkId::new(index);
+            let Some(member) = self.member_mut(id).filter(|member| !member.blocked) else { continue };
+            let Some(kind) = member.link.take_frame() else { continue };
+            let body: &[u8] = match kind {
+                Kind::Auth => AUTH_BODY,
+                Kind::AuthOk => AUTH_OK_BODY,
+                Kind::KeepAlive | Kind::Data | Kind::Disconnect => &[],
+            };
+            let Some(ticket) = self.ticket(id, kind, None, now) else { continue };
+            match self.seal(ticket, body, out) {
+                Ok(transmit) => return Some(transmit),
+                Err(reason) => self.drops.count(reason),
+            }
+        }
+        None
+    }
+
+    fn data_ticket(&mut self, id: LinkId, class: Class, now: Instant) -> Option<Ticket> {
+        let order = class.ordered.then_some(Order(self.next_order));
+        let ticket = self.ticket(id, Kind::Data, order, now)?;
+        if class.ordered {
+            self.next_order = self.next_order.saturating_add(1);
+        }
+        Some(ticket)
+    }
+
+    fn ticket(&mut self, id: LinkId, kind: Kind, order: Option<Order>, now: Instant) -> Option<Ticket> {
+        let epoch = self.epoch;
+        let member = self.members.get_mut(id.index())?.as_mut()?;
+        let to = member.link.remote()?;
+        let Some(header) = member.link.stamp(kind, order, now) else {
+            member.link.renew_flow(self.flows.draw());
+            return None;
+        };
+        Some(Ticket { header, epoch, link: id, to })
+    }
+
+    fn seal(&mut self, ticket: Ticket, body: &[u8], out: &mut [u8]) -> Result<Transmit, DropReason> {
+        let (link, to) = (ticket.link(), ticket.to());
+        let len = self.sealer.seal(ticket, body, out)?;
+        if let Some(member) = self.member_mut(link) {
+            member.link.count_sent(len);
+        }
+        Ok(Transmit { link, to, len })
+    }
+
+    /// The link for the next packet of this many bytes.
+    fn choose_link(&mut self, bytes: usize) -> Result<LinkId, Wait> {
+        let best = self.members.iter().flatten().filter_map(|member| tier(&member.link)).min().ok_or(Wait::ForLink)?;
+        let mut candidates = heapless::Vec::<Candidate, LINKS>::new();
+        for (index, member) in self.members.iter().enumerate() {
+            let Some(member) = member.as_ref().filter(|member| tier(&member.link) == Some(best) && !member.blocked)
+            else {
+                continue;
+            };
+            let rate_bytes_per_sec = member.link.settings().rate_bytes_per_sec;
+            // As many places as links: it cannot be full.
+            let _ = candidates.push(Candidate { index, rate_bytes_per_sec });
+        }
+        self.scheduler.choose(&candidates, bytes).map(LinkId::new).ok_or(Wait::ForRoom)
+    }
+}
+
+/// From the links to the device.
+impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
+    /// Takes a datagram that arrived on a link's socket.
+    pub fn receive<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot, arrival: Arrival) {
+        let Some(packet) = pool.packet_mut(&slot) else { return self.drop_slot(pool, slot, DropReason::Malformed) };
+        match self.opener.open(packet) {
+            Ok(opened) => self.accept(pool, opened, slot, arrival),
+            Err(reason) => self.drop_slot(pool, slot, reason),
+        }
+    }
+
+    /// Takes a packet that [`Tunnel::opener`]'s copy opened, on this core or another: `receive` is opening and this.
+    pub fn accept<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, opened: Opened, slot: Slot, arrival: Arrival) {
+        if let Err((slot, reason)) = self.take_in(pool, opened, slot, arrival) {
+            self.drop_slot(pool, slot, reason);
+        }
+    }
+
+    /// Opens datagrams; may be copied to another core. Copies refuse nothing after [`Tunnel::configure`], but what they
+    /// open is refused by [`Tunnel::accept`].
+    #[must_use]
+    pub const fn opener(&self) -> &Opener {
+        &self.opener
+    }
+
+    /// The next packet for the device, in order. Write it and put the slot back into the pool.
+    pub fn poll_deliver(&mut self) -> Option<Slot> {
+        self.reorder.poll()
+    }
+
+    fn take_in<const SLOTS: usize>(
+        &mut self,
+        pool: &mut Pool<SLOTS>,
+        opened: Opened,
+        slot: Slot,
+        arrival: Arrival,
+    ) -> Result<(), (Slot, DropReason)> {
+        if opened.epoch != self.epoch {
+            return Err((slot, DropReason::StaleKey));
+        }
+        let header = *opened.header();
+        let Some(member) = self.member_mut(arrival.link) else { return Err((slot, DropReason::LinkNotUp)) };
+        let heard = Heard { header: &header, bytes: opened.datagram_len, from: arrival.from, at: arrival.at };
+        let flow = if opened.is_authentic() {
+            member.link.hear(heard)
+        } else {
+            member.link.overhear(heard).map(|()| Flow::Same)
+        };
+        let flow = match flow {
+            Ok(flow) => flow,
+            Err(reason) => return Err((slot, reason)),
+        };
+        let phase = member.link.phase();
+        if header.kind != Kind::Data {
+            member.link.handle_frame(header.kind, arrival.at);
+        }
+        if flow == Flow::Another {
+            self.reorder.restart();
+        }
+        let empty = pool.packet(&slot).is_none_or(Packet::is_empty);
+        match header.kind {
+            Kind::Data if phase != Phase::Up => Err((slot, DropReason::LinkNotUp)),
+            Kind::Data if empty => Err((slot, DropReason::Malformed)),
+            Kind::Data if self.config.reorder && header.ordered => self.reorder.accept(header.order, slot, arrival.at),
+            Kind::Data => self.reorder.pass(slot),
+            Kind::Auth | Kind::AuthOk | Kind::KeepAlive | Kind::Disconnect => {
+                pool.put(slot);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Where and when a datagram arrived.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// On which link's socket.
+    pub link: LinkId,
+    /// From which address.
+    pub from: SocketAddr,
+    /// When.
+    pub at: Instant,
+}
+
+/// Time and what there is to know.
+impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
+    /// When [`Tunnel::handle_timeout`] is due next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Deadline> {
+        let links = self.members.iter().enumerate().filter_map(|(index, member)| {
+            let (at, timer) = member.as_ref()?.link.deadline()?;
+            Some(Deadline { at, cause: Cause::Link(LinkId::new(index), timer) })
+        });
+        let reorder = self.reorder.deadline(self.hold()).map(|at| Deadline { at, cause: Cause::Reorder });
+        links.chain(reorder).min_by_key(|deadline| deadline.at)
+    }
+
+    /// Does what is due. Calling it early does nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for member in self.members.iter_mut().flatten() {
+            member.link.handle_timeout(now);
+        }
+        self.reorder.handle_timeout(self.hold(), now);
+    }
+
+    /// What happened, until None: differences between what was told last and what is.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        for (index, member) in self.members.iter_mut().enumerate() {
+            if let Some(event) = member.as_mut().and_then(|m| m.told.update(LinkId::new(index), &m.link)) {
+                return Some(event);
+            }
+        }
+        let up = self.is_up();
+        if core::mem::replace(&mut self.told_up, up) == up {
+            return None;
+        }
+        Some(if up { Event::TunnelUp } else { Event::TunnelDown })
+    }
+
+    /// Whether any link is up.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.members.iter().flatten().any(|member| member.link.phase() == Phase::Up)
+    }
+
+    /// A link's state and measurements.
+    #[must_use]
+    pub fn link(&self, id: LinkId) -> Option<&Link> {
+        Some(&self.members.get(id.index())?.as_ref()?.link)
+    }
+
+    /// Every drop, by reason.
+    #[must_use]
+    pub const fn drops(&self) -> &Drops {
+        &self.drops
+    }
+
+    /// Packets held for a missing one.
+    #[must_use]
+    pub const fn reordering(&self) -> usize {
+        self.reorder.held()
+    }
+
+    /// The largest inner IP packet, in bytes.
+    #[must_use]
+    pub const fn mtu(&self) -> u16 {
+        self.config.mtu
+    }
+
+    /// How long a packet may be held for a missing one: the slowest link may be that much behind the fastest.
+    fn hold(&self) -> Duration {
+        let up = self.members.iter().flatten().filter(|member| member.link.phase() == Phase::Up);
+        let (mut fastest, mut slowest) = (None::<Duration>, Duration::ZERO);
+        for rtt in up.map(|member| member.link.rtt()) {
+            let Some(smoothed) = rtt.smoothed() else { return HOLD_UNKNOWN };
+            fastest = Some(fastest.map_or(smoothed, |fastest| fastest.min(smoothed)));
+            slowest = slowest.max(smoothed + rtt.deviation() * 4);
+        }
+        (slowest.saturating_sub(fastest.unwrap_or_default()) + HOLD_SLACK).min(HOLD_LIMIT)
+    }
+
+    fn member_mut(&mut self, id: LinkId) -> Option<&mut Member> {
+        self.members.get_mut(id.index())?.as_mut()
+    }
+
+    fn drop_slot<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot, reason: DropReason) {
+        self.drops.count(reason);
+        pool.put(slot);
+    }
+}
+
+/// Why no link takes the next packet.
+enum Wait {
+    /// Every usable link's socket is full.
+    ForRoom,
+    /// No link is up.
+    ForLink,
+}
+
+/// In which order links that are up are used; a tier only when those before it are empty. None when not up.
+fn tier(link: &Link) -> Option<u8> {
+    (link.phase() == Phase::Up).then(|| match (link.health(), link.settings().fallback_only) {
+        (Health::Good, false) => 0,
+        (Health::Good, true) => 1,
+        (Health::Lossy | Health::Slow, _) => 2,
+        (Health::Silent, _) => 3,
+    })
+}
