@@ -99,6 +99,8 @@ pub struct Tunnel<const LINKS: usize, const WINDOW: usize> {
     epoch: Epoch,
     flows: FlowSource,
     members: [Option<Member>; LINKS],
+    /// Every member lies below this place, so that rounds over the members need not look further.
+    span: usize,
     scheduler: Scheduler,
     reorder: Reorder<WINDOW>,
     egress: heapless::Deque<(Slot, Class), EGRESS_SLOTS>,
@@ -122,6 +124,7 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
             epoch,
             flows: FlowSource::new(seed),
             members: [const { None }; LINKS],
+            span: 0,
             scheduler: Scheduler::new(),
             reorder: Reorder::new(),
             egress: heapless::Deque::new(),
@@ -140,6 +143,11 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
         self.config = Config { role: self.config.role, medium: self.config.medium, ..config };
     }
 
+    /// Changes the largest inner IP packet, in bytes.
+    pub const fn set_mtu(&mut self, mtu: u16) {
+        self.config.mtu = mtu;
+    }
+
     /// Adds a link, closed, or changes the settings of the one at this place. False when there is no such place.
     pub fn set_link(&mut self, id: LinkId, settings: LinkSettings, now: Instant) -> bool {
         let Some(place) = self.members.get_mut(id.index()) else { return false };
@@ -148,6 +156,7 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
             None => {
                 let link = Link::new(self.config.role, settings, self.flows.draw());
                 *place = Some(Member { link, blocked: false, told: Told::default() });
+                self.span = self.span.max(id.index().saturating_add(1));
             }
         }
         true
@@ -173,6 +182,7 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
         if let Some(place) = self.members.get_mut(id.index()) {
             *place = None;
         }
+        self.span = self.members.iter().rposition(Option::is_some).map_or(0, |last| last.saturating_add(1));
     }
 
     /// Has the link say goodbye to its peer with the next datagram.
@@ -256,7 +266,7 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
 
     /// The next of the links' own datagrams.
     fn transmit_frame(&mut self, now: Instant, out: &mut [u8]) -> Option<Transmit> {
-        for index in 0..LINKS {
+        for index in 0..self.span {
             let id = LinkId::new(index);
             let Some(member) = self.member_mut(id).filter(|member| !member.blocked) else { continue };
             let Some(kind) = member.link.take_frame() else { continue };
@@ -305,9 +315,9 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
 
     /// The link for the next packet of this many bytes.
     fn choose_link(&mut self, bytes: usize) -> Result<LinkId, Wait> {
-        let best = self.members.iter().flatten().filter_map(|member| tier(&member.link)).min().ok_or(Wait::ForLink)?;
+        let best = self.present().filter_map(|member| tier(&member.link)).min().ok_or(Wait::ForLink)?;
         let mut candidates = heapless::Vec::<Candidate, LINKS>::new();
-        for (index, member) in self.members.iter().enumerate() {
+        for (index, member) in self.members.iter().take(self.span).enumerate() {
             let Some(member) = member.as_ref().filter(|member| tier(&member.link) == Some(best) && !member.blocked)
             else {
                 continue;
@@ -409,7 +419,7 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
     /// When [`Tunnel::handle_timeout`] is due next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Deadline> {
-        let links = self.members.iter().enumerate().filter_map(|(index, member)| {
+        let links = self.members.iter().take(self.span).enumerate().filter_map(|(index, member)| {
             let (at, timer) = member.as_ref()?.link.deadline()?;
             Some(Deadline { at, cause: Cause::Link(LinkId::new(index), timer) })
         });
@@ -419,7 +429,7 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
 
     /// Does what is due. Calling it early does nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
-        for member in self.members.iter_mut().flatten() {
+        for member in self.members.iter_mut().take(self.span).flatten() {
             member.link.handle_timeout(now);
         }
         self.reorder.handle_timeout(self.hold(), now);
@@ -427,7 +437,7 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
 
     /// What happened, until None: differences between what was told last and what is.
     pub fn poll_event(&mut self) -> Option<Event> {
-        for (index, member) in self.members.iter_mut().enumerate() {
+        for (index, member) in self.members.iter_mut().take(self.span).enumerate() {
             if let Some(event) = member.as_mut().and_then(|m| m.told.update(LinkId::new(index), &m.link)) {
                 return Some(event);
             }
@@ -442,7 +452,7 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
     /// Whether any link is up.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        self.members.iter().flatten().any(|member| member.link.phase() == Phase::Up)
+        self.present().any(|member| member.link.phase() == Phase::Up)
     }
 
     /// A link's state and measurements.
@@ -471,7 +481,7 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
 
     /// How long a packet may be held for a missing one: the slowest link may be that much behind the fastest.
     fn hold(&self) -> Duration {
-        let up = self.members.iter().flatten().filter(|member| member.link.phase() == Phase::Up);
+        let up = self.present().filter(|member| member.link.phase() == Phase::Up);
         let (mut fastest, mut slowest) = (None::<Duration>, Duration::ZERO);
         for rtt in up.map(|member| member.link.rtt()) {
             let Some(smoothed) = rtt.smoothed() else { return HOLD_UNKNOWN };
@@ -479,6 +489,10 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
             slowest = slowest.max(smoothed + rtt.deviation() * 4);
         }
         (slowest.saturating_sub(fastest.unwrap_or_default()) + HOLD_SLACK).min(HOLD_LIMIT)
+    }
+
+    fn present(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().take(self.span).flatten()
     }
 
     fn member_mut(&mut self, id: LinkId) -> Option<&mut Member> {

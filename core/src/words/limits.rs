@@ -3,7 +3,7 @@
 
 /// Links a tunnel may have at most. An index fits a byte, and the round over all links that some calls make stays
 /// short.
-pub const MAX_LINKS: usize = 16;
+pub const MAX_LINKS: usize = 32;
 
 /// Bytes of a UDP header (RFC 768).
 pub const UDP_HEADER: usize = 8;
