@@ -20,13 +20,14 @@ pub(crate) const GENERAL: &str = "general";
 /// Reads what a document says. When an error was reported the result has gaps filled with placeholders and must not be
 /// used; without `[general]` there is none at all.
 pub(crate) fn config(file: &Arc<str>, document: &Document, reports: &mut Reports) -> Option<Config> {
+    let mut mode = None;
     let section = document.section(GENERAL);
-    let general = section.map(|section| general(file, section, reports));
+    let general = section.map(|section| general(file, section, &mut mode, reports));
     if general.is_none() {
         let advice = "begin the file with [general], and set mode and password there";
         reports.push(Report::error(file, "no [general] section", advice));
     }
-    let links = links(file, document, general.as_ref(), reports);
+    let links = links(file, document, &Above { general: general.as_ref(), mode }, reports);
     let filters = filters(file, document, &links, reports);
     let config = Config { general: general?, links, filters };
     checks::sockets(file, document, &config, reports);
@@ -35,14 +36,28 @@ pub(crate) fn config(file: &Arc<str>, document: &Document, reports: &mut Reports
     Some(config)
 }
 
-fn general(file: &Arc<str>, section: &Section, reports: &mut Reports) -> General {
+/// What a link needs to know of `[general]`; nothing that was not given.
+struct Above<'a> {
+    general: Option<&'a General>,
+    mode: Option<Mode>,
+}
+
+impl Above<'_> {
+    /// A value that links without their own take over.
+    fn inherit(&self, value: impl Fn(&General) -> u32) -> u32 {
+        self.general.map_or(0, value)
+    }
+}
+
+fn general(file: &Arc<str>, section: &Section, mode: &mut Option<Mode>, reports: &mut Reports) -> General {
     let mut read = SectionReader { file, section, kind: SectionKind::General, reports };
     read.report_unread();
+    *mode = read.mode();
+    if mode.is_none() {
+        read.missing("mode", "add mode = \"client\" or mode = \"server\"");
+    }
     General {
-        mode: read.mode().unwrap_or_else(|| {
-            read.missing("mode", "add mode = \"client\" or mode = \"server\"");
-            Mode::Client
-        }),
+        mode: mode.unwrap_or(Mode::Client),
         password: read.password().unwrap_or_else(|| {
             read.missing("password", "add password = \"...\", the same on both sides");
             Secret::new(Zeroizing::default())
@@ -74,7 +89,7 @@ fn percent(number: u32) -> u8 {
     u8::try_from(number).unwrap_or(100)
 }
 
-fn links(file: &Arc<str>, document: &Document, general: Option<&General>, reports: &mut Reports) -> Vec<Link> {
+fn links(file: &Arc<str>, document: &Document, above: &Above<'_>, reports: &mut Reports) -> Vec<Link> {
     let mut links = Vec::new();
     for section in document.sections.iter().filter(|section| is_link(section)) {
         let at = |report: Report| report.at(section.line).in_section(&section.name);
@@ -89,7 +104,7 @@ fn links(file: &Arc<str>, document: &Document, general: Option<&General>, report
             break;
         }
         report_name(file, section, reports);
-        links.push(link(file, section, general, reports));
+        links.push(link(file, section, above, reports));
     }
     if links.is_empty() {
         reports.push(Report::warning(file, "no link", "add a section for each internet link, like [dsl1]"));
@@ -121,7 +136,7 @@ fn report_name(file: &Arc<str>, section: &Section, reports: &mut Reports) {
     reports.push(report.at(section.line).in_section(name));
 }
 
-fn link(file: &Arc<str>, section: &Section, general: Option<&General>, reports: &mut Reports) -> Link {
+fn link(file: &Arc<str>, section: &Section, above: &Above<'_>, reports: &mut Reports) -> Link {
     let mut read = SectionReader { file, section, kind: SectionKind::Link, reports };
     read.report_unread();
     if let Some(entry) = section.entries.iter().find(|entry| entry.key == "bindfib") {
@@ -136,15 +151,14 @@ fn link(file: &Arc<str>, section: &Section, general: Option<&General>, reports: 
         remotehost: read.host("remotehost"),
         remoteport: read.port("remoteport"),
         bandwidth_upload: read.number("bandwidth_upload", 0),
-        timeout_secs: read.number("timeout", general.map_or(0, |general| general.timeout_secs)),
+        timeout_secs: read.number("timeout", above.inherit(|general| general.timeout_secs)),
         loss_tolerance_percent: percent(
-            read.number("loss_tolerence", general.map_or(0, |general| general.loss_tolerance_percent.into())),
+            read.number("loss_tolerence", above.inherit(|general| general.loss_tolerance_percent.into())),
         ),
-        latency_tolerance_ms: read
-            .number("latency_tolerence", general.map_or(0, |general| general.latency_tolerance_ms)),
+        latency_tolerance_ms: read.number("latency_tolerence", above.inherit(|general| general.latency_tolerance_ms)),
         fallback_only: read.flag("fallback_only"),
     };
-    match general.map(|general| general.mode) {
+    match above.mode {
         Some(Mode::Server) => report_missing_server(&link, &mut read),
         Some(Mode::Client) => report_missing_client(&link, &mut read),
         None => {}
