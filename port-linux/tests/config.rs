@@ -149,75 +149,79 @@ fn a_server_with_two_links_and_no_addresses_of_its_own_reads_as_meant() {
     assert_eq!(config.links[1].bindport, Some(5081), "the last line counts though no newline ends it");
 }
 
+/// A line of `[general]`, and what is said of it when it stands on line 4.
+const RUNS_WITH: [(&str, &str); 21] = [
+    ("timout = 3", "[general] timout: unknown option; did you mean \"timeout\"?"),
+    ("remotehost = h", "[general] remotehost: unknown option; it belongs in the section of a link"),
+    ("favourite_colour = blue", "[general] favourite_colour: unknown option; remove the line, or start it with '#'"),
+    (
+        "mode = server",
+        "[general] mode: given more than once; the value on line 2 counts; remove the lines that do not count",
+    ),
+    ("timeout = 1", "[general] timeout: 1 is out of range; 2 seconds is used; give a value from 2 to 2147483647"),
+    (
+        "timeout = 30s",
+        "[general] timeout: text after the number is ignored; 30 is used; write a whole number without unit or sign",
+    ),
+    (
+        "timeout = soon",
+        "[general] timeout: not a number; the line is ignored; write a whole number without unit or sign",
+    ),
+    (
+        "timeout = 3 0",
+        "[general] timeout: the value has spaces outside quotes; \
+         they are taken out; write it without spaces, or in double quotes if they are part of it",
+    ),
+    (
+        "loss_tolerence = 101",
+        "[general] loss_tolerence: 101 is out of range; 100 percent is used; give a value from 0 to 100",
+    ),
+    ("cleartext_data = yes", "[general] cleartext_data: not a number; the line is ignored; write 0 or 1"),
+    (
+        "cleartext_data = 1",
+        "[general] cleartext_data: data is neither encrypted nor authenticated: whoever sees a link can read \
+         and forge it; set it to 0 on both sides unless all traffic is protected otherwise",
+    ),
+    ("tuntap = TUN", "[general] tuntap: neither \"tun\" nor \"tap\"; read as \"tap\"; write one of the two"),
+    (
+        "mtu = 1444",
+        "[general] mtu: 1444 makes datagrams of 1516 bytes, which fragment on links that carry 1500; \
+         remove the line to have it computed, or give at most 1428",
+    ),
+    ("mtu = 9000", "[general] mtu: 9000 is out of range; 1500 bytes is used; give a value from 576 to 1500"),
+    (
+        "ip4 = 10.0.0.1",
+        "[general] ip4: no prefix length; \
+         /32 is used; write ADDRESS/PREFIX if the other end is to be in the same network",
+    ),
+    (
+        "ip4 = 10.0.0/24",
+        "[general] ip4: not an IPv4 address with its prefix length; the line is ignored; write ADDRESS/PREFIX",
+    ),
+    ("ip4_gateway = 10.0.0.2/30", "[general] ip4_gateway: the prefix length is ignored; write the address alone"),
+    (
+        "ip4_routes = 10.0.0.1/8",
+        "[general] ip4_routes: network 1 has bits set beyond its prefix length, which Linux refuses; write 10.0.0.0/8",
+    ),
+    (
+        "ip6_routes = fd00::/8 x/y",
+        "[general] ip6_routes: network 2 is not one and is ignored; \
+         write networks as ADDRESS/PREFIX, separated by spaces",
+    ),
+    (
+        "interface_name = a-name-of-17-long",
+        "[general] interface_name: longer than 15 characters; the rest is cut off; give at most 15 characters",
+    ),
+    (
+        "statuscommand = updown.sh",
+        "[general] statuscommand: not an absolute path; it depends on where mlvpn is started; begin it with '/'",
+    ),
+];
+
 #[test]
 fn what_2_3_5_runs_with_is_a_warning_that_names_line_option_and_remedy() {
     let weak = "set the output of `head -c 24 /dev/urandom | base64` on both sides";
-    let cases = [
-        ("timout = 3", "[general] timout: unknown option; did you mean \"timeout\"?"),
-        ("remotehost = h", "[general] remotehost: unknown option; it belongs in the section of a link"),
-        (
-            "favourite_colour = blue",
-            "[general] favourite_colour: unknown option; remove the line, or start it with '#'",
-        ),
-        (
-            "mode = server",
-            "[general] mode: given more than once; the value on line 2 counts; remove the lines that do not count",
-        ),
-        ("timeout = 1", "[general] timeout: 1 is out of range; 2 seconds is used; give a value from 2 to 2147483647"),
-        (
-            "timeout = 30s",
-            "[general] timeout: text after the number is ignored; 30 is used; write a whole number without unit or sign",
-        ),
-        (
-            "timeout = soon",
-            "[general] timeout: not a number; the line is ignored; write a whole number without unit or sign",
-        ),
-        (
-            "timeout = 3 0",
-            "[general] timeout: the value has spaces outside quotes; they are taken out; write it without spaces, or in double quotes if they are part of it",
-        ),
-        (
-            "loss_tolerence = 101",
-            "[general] loss_tolerence: 101 is out of range; 100 percent is used; give a value from 0 to 100",
-        ),
-        ("cleartext_data = yes", "[general] cleartext_data: not a number; the line is ignored; write 0 or 1"),
-        (
-            "cleartext_data = 1",
-            "[general] cleartext_data: data is neither encrypted nor authenticated: whoever sees a link can read and forge it; set it to 0 on both sides unless all traffic is protected otherwise",
-        ),
-        ("tuntap = TUN", "[general] tuntap: neither \"tun\" nor \"tap\"; read as \"tap\"; write one of the two"),
-        (
-            "mtu = 1444",
-            "[general] mtu: 1444 makes datagrams of 1516 bytes, which fragment on links that carry 1500; remove the line to have it computed, or give at most 1428",
-        ),
-        ("mtu = 9000", "[general] mtu: 9000 is out of range; 1500 bytes is used; give a value from 576 to 1500"),
-        (
-            "ip4 = 10.0.0.1",
-            "[general] ip4: no prefix length; /32 is used; write ADDRESS/PREFIX if the other end is to be in the same network",
-        ),
-        (
-            "ip4 = 10.0.0/24",
-            "[general] ip4: not an IPv4 address with its prefix length; the line is ignored; write ADDRESS/PREFIX",
-        ),
-        ("ip4_gateway = 10.0.0.2/30", "[general] ip4_gateway: the prefix length is ignored; write the address alone"),
-        (
-            "ip4_routes = 10.0.0.1/8",
-            "[general] ip4_routes: network 1 has bits set beyond its prefix length, which Linux refuses; write 10.0.0.0/8",
-        ),
-        (
-            "ip6_routes = fd00::/8 x/y",
-            "[general] ip6_routes: network 2 is not one and is ignored; write networks as ADDRESS/PREFIX, separated by spaces",
-        ),
-        (
-            "interface_name = a-name-of-17-long",
-            "[general] interface_name: longer than 15 characters; the rest is cut off; give at most 15 characters",
-        ),
-        (
-            "statuscommand = updown.sh",
-            "[general] statuscommand: not an absolute path; it depends on where mlvpn is started; begin it with '/'",
-        ),
-    ];
-    for (line, expected) in cases {
+    for (line, expected) in RUNS_WITH {
         let (_, reports) = accept(&CLIENT.replace("[dsl1]", &format!("{line}\n[dsl1]")));
         assert!(reports.contains(&format!("warning: f:4: {expected}")), "{line}: {reports:#?}");
     }
@@ -297,11 +301,13 @@ fn what_2_3_5_stops_at_and_what_is_unsafe_is_an_error() {
         (CLIENT.replace("5080", "65536"), "f:6: [dsl1] remoteport: not a port; give a number from 1 to 65535"),
         (
             CLIENT.replace("vpn.example.org", "a;b"),
-            "f:5: [dsl1] remotehost: not a host name or address; give a name, an IPv4 or an IPv6 address, without a port",
+            "f:5: [dsl1] remotehost: not a host name or address; \
+             give a name, an IPv4 or an IPv6 address, without a port",
         ),
         (
             CLIENT.replace("mode", "interface_name = a/b\nmode"),
-            "f:2: [general] interface_name: not the name of a network interface; give 1 to 15 letters or digits, without spaces, '/', ':' or '%'",
+            "f:2: [general] interface_name: not the name of a network interface; \
+             give 1 to 15 letters or digits, without spaces, '/', ':' or '%'",
         ),
         (
             format!("{CLIENT}[]\nremotehost = h\nremoteport = 1"),
@@ -470,8 +476,8 @@ fn check_sums_up_in_one_line_and_says_whether_mlvpn_would_run() {
     }
 }
 
-/// Replays every file of the fuzzing corpus. `fine-*` must be accepted without an error, `refused-*` must not be; all of
-/// them must be read without a panic and reported on lines they have.
+/// Replays every file of the fuzzing corpus. `fine-*` must be accepted without an error, `refused-*` must not be; all
+/// of them must be read without a panic and reported on lines they have.
 #[test]
 fn the_corpus_is_read_as_its_names_say() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus/config");
@@ -485,7 +491,7 @@ fn the_corpus_is_read_as_its_names_say() {
         let (Ok((_, reports)) | Err(reports)) = &loaded;
         let lines = u32::try_from(text.split('\n').count()).unwrap_or(u32::MAX);
         assert!(reports.iter().all(|report| report.line.is_none_or(|line| (1..=lines).contains(&line))), "{name}");
-        assert!(reports.len() <= MAX_REPORTS + 1, "{name}");
+        assert!(reports.len() <= 2 * MAX_REPORTS + 1, "{name}");
         assert_eq!(loaded.is_err(), reports.iter().any(|report| report.severity == Severity::Error), "{name}");
         if name.starts_with("fine-") {
             assert!(loaded.is_ok(), "{name}: {:#?}", said(reports));

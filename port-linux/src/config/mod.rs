@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! mlvpn.conf: read once, every oddity reported with its line, and typed from there on.
 //!
-//! Text goes through [`ini`] (sections and entries), the table of [`options`] (what each entry may be), and comes out as
-//! a [`Config`]. What MLVPN 2.3.5 runs with, we run with, and say as a warning what it kept silent about; an error is
-//! what it stops at, or what would be unsafe to go on with.
+//! Text goes through [`ini`] (sections and entries) and the table of [`options`] (what each entry may be), and comes
+//! out as a [`Config`]. What MLVPN 2.3.5 runs with, we run with, and say as a warning what it kept silent about; an
+//! error is what it stops at, or what would be unsafe to go on with.
 
+mod addresses;
 mod changes;
 mod checks;
 mod file;

@@ -131,9 +131,9 @@ use ValueKind as V;
 pub const OPTIONS: &[OptionSpec] = &[
     option(General, "mode", V::Mode, Required, "Who calls whom: a client connects to the server, a server waits"),
     option(General, "password", V::Password, Required, "Shared secret; the same on both sides"),
-    option(General, "statuscommand", V::Path, Unset, "Script run when the device or a link goes up or down").start_only(),
+    option(General, "statuscommand", V::Path, Unset, "Script run when device or link goes up or down").start_only(),
     option(General, "interface_name", V::Interface, Text("mlvpn0"), "Name of the tunnel's device").start_only(),
-    option(General, "tuntap", V::Device, Text("tun"), "Device type: tun carries IP packets, tap Ethernet frames").start_only(),
+    option(General, "tuntap", V::Device, Text("tun"), "tun carries IP packets, tap Ethernet frames").start_only(),
     option(General, "control_unix_path", V::Path, Unset, "UNIX socket of the status interface").start_only(),
     option(General, "control_bind_host", V::Host, Unset, "Address the HTTP status interface listens on").start_only(),
     option(General, "control_bind_port", V::Port, Unset, "Port the HTTP status interface listens on").start_only(),
@@ -157,7 +157,8 @@ pub const OPTIONS: &[OptionSpec] = &[
     option(General, "ip4_routes", V::Routes4, Unset, "IPv4 networks reached through the tunnel"),
     option(General, "ip6_routes", V::Routes6, Unset, "IPv6 networks reached through the tunnel"),
     option(General, "mtu", V::Number { min: 576, max: 1500 },
-        Computed("the largest packet that fits the links unfragmented"), "Largest packet the device takes").unit("bytes"),
+        Computed("the largest packet that fits the links unfragmented"), "Largest packet the device takes")
+        .unit("bytes"),
 
     option(Link, "bindhost", V::Host, Unset, "Local address the link sends from; absent: the system chooses"),
     option(Link, "bindport", V::Port, RequiredIn("server"), "Local UDP port"),

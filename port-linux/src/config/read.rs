@@ -112,7 +112,7 @@ fn links(file: &Arc<str>, document: &Document, above: &Above<'_>, reports: &mut 
     links
 }
 
-pub(crate) fn is_link(section: &Section) -> bool {
+fn is_link(section: &Section) -> bool {
     section.name != GENERAL && !section.holds_filters()
 }
 

@@ -4,7 +4,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// More reports than this help nobody; they also bound the memory a hostile or mistaken file can claim.
+/// More reports of one severity than this help nobody; the limit also bounds the memory a hostile or mistaken file can
+/// claim. Each severity has its own, so that warnings do not hide an error.
 pub const MAX_REPORTS: usize = 200;
 /// A name quoted from the file is cut to this many characters.
 const MAX_QUOTED_CHARS: usize = 64;
@@ -115,32 +116,34 @@ pub(crate) fn quotable(text: &str) -> String {
     quoted
 }
 
-/// The findings of one reading, at most [`MAX_REPORTS`] of them and one that says how many more there were.
+/// The findings of one reading, at most [`MAX_REPORTS`] of each severity and one that says how many more there were.
 #[derive(Debug)]
 pub(crate) struct Reports {
     kept: Vec<Report>,
+    /// How many are kept: warnings, errors.
+    counts: [usize; 2],
     left_out: usize,
-    worst_left_out: Severity,
 }
 
 impl Reports {
     pub(crate) const fn new() -> Self {
-        Self { kept: Vec::new(), left_out: 0, worst_left_out: Severity::Warning }
+        Self { kept: Vec::new(), counts: [0; 2], left_out: 0 }
     }
 
     pub(crate) fn push(&mut self, report: Report) {
-        if self.kept.len() < MAX_REPORTS {
+        let alike = &mut self.counts[usize::from(report.severity == Severity::Error)];
+        if *alike < MAX_REPORTS {
+            *alike += 1;
             self.kept.push(report);
         } else {
             self.left_out += 1;
-            self.worst_left_out = self.worst_left_out.max(report.severity);
         }
     }
 
     /// True when mlvpn must not run with this file.
-    pub(crate) fn has_errors(&self) -> bool {
-        let kept = self.kept.iter().any(|report| report.severity == Severity::Error);
-        kept || (self.left_out > 0 && self.worst_left_out == Severity::Error)
+    pub(crate) const fn has_errors(&self) -> bool {
+        // Errors are left out only when others are kept.
+        self.counts[1] > 0
     }
 
     /// The findings in the order of their lines; those about the whole file first.
@@ -148,8 +151,8 @@ impl Reports {
         self.kept.sort_by_key(|report| report.line);
         if self.left_out > 0 {
             let message = format!("{} more problems are not shown", self.left_out);
-            let advice = "correct those above, or check that this is the file you meant".to_owned();
-            self.kept.push(Report::new(self.worst_left_out, file, message, advice));
+            let advice = "correct those above, or check that this is the file you meant";
+            self.kept.push(Report::warning(file, message, advice));
         }
         self.kept
     }
@@ -185,17 +188,17 @@ mod tests {
     }
 
     #[test]
-    fn an_error_beyond_the_limit_still_stops_mlvpn() {
+    fn an_error_after_any_number_of_warnings_is_shown_and_stops_mlvpn() {
         let mut reports = Reports::new();
-        for line in 0..MAX_REPORTS {
-            reports.push(Report::warning(&file(), "odd", "look").at(u32::try_from(line).unwrap()));
+        for line in 1..=u32::try_from(MAX_REPORTS).unwrap() + 1 {
+            reports.push(Report::warning(&file(), "odd", "look").at(line));
         }
         assert!(!reports.has_errors());
         reports.push(Report::error(&file(), "wrong", "correct it"));
         assert!(reports.has_errors());
         let sorted = reports.into_sorted(&file());
-        assert_eq!(sorted.len(), MAX_REPORTS + 1);
-        let last = sorted.last().unwrap();
-        assert_eq!((last.severity, last.message.as_str()), (Severity::Error, "1 more problems are not shown"));
+        assert_eq!(sorted.len(), MAX_REPORTS + 2);
+        assert_eq!(sorted[0].message, "wrong");
+        assert_eq!(sorted.last().unwrap().message, "1 more problems are not shown");
     }
 }

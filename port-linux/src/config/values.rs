@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use super::addresses::{Routable, parse_cidr};
 use super::ini::{Entry, Section};
 use super::options::{self, Absent, OPTIONS, OptionSpec, SectionKind, ValueKind};
 use super::report::{Report, Reports, Severity};
@@ -259,6 +260,7 @@ impl<'a> SectionReader<'a> {
             word.truncate(MAX_INTERFACE_NAME_BYTES);
             self.warn(entry, "longer than 15 characters; the rest is cut off", "give at most 15 characters");
         }
+        // The kernel fills in a pattern only for a device it creates, and only such an option has a default.
         let interface = InterfaceName::new(&word).filter(|name| spec.default != Absent::Unset || !name.is_pattern());
         if interface.is_none() {
             let advice = "give 1 to 15 letters or digits, without spaces, '/', ':' or '%'";
@@ -341,59 +343,4 @@ impl<'a> SectionReader<'a> {
 /// The table's line for an option that the code names.
 fn spec(kind: SectionKind, name: &str) -> &'static OptionSpec {
     options::find(kind, name).expect("the code reads options of the table only")
-}
-
-/// An address, and whether a prefix length followed; without one it is the whole address.
-fn parse_cidr<A: FromStr>(word: &str, bits: u8) -> Option<(Cidr<A>, bool)> {
-    let (address, prefix) = match word.split_once('/') {
-        Some((address, prefix)) => (address, Some(prefix)),
-        None => (word, None),
-    };
-    let address = address.parse().ok()?;
-    let prefix_len = match prefix {
-        // `parse` would take a sign.
-        Some(prefix) if prefix.bytes().all(|b| b.is_ascii_digit()) => prefix.parse().ok().filter(|len| *len <= bits)?,
-        Some(_) => return None,
-        None => bits,
-    };
-    Some((Cidr { address, prefix_len }, prefix.is_some()))
-}
-
-/// What the two kinds of address do alike in a list of routes.
-pub(crate) trait Routable: FromStr + std::fmt::Display + Copy + PartialEq {
-    const ADDRESS_BITS: u8;
-    fn zero() -> Self;
-    /// The address with only its first bits kept.
-    fn masked(self, prefix_len: u8) -> Self;
-
-    fn everything() -> Cidr<Self> {
-        Cidr { address: Self::zero(), prefix_len: 0 }
-    }
-
-    /// The same network without host bits.
-    fn network(cidr: Cidr<Self>) -> Cidr<Self> {
-        Cidr { address: cidr.address.masked(cidr.prefix_len), ..cidr }
-    }
-}
-
-impl Routable for Ipv4Addr {
-    const ADDRESS_BITS: u8 = 32;
-    fn zero() -> Self {
-        Self::UNSPECIFIED
-    }
-    fn masked(self, prefix_len: u8) -> Self {
-        let mask = u32::MAX.checked_shl(u32::from(Self::ADDRESS_BITS - prefix_len)).unwrap_or(0);
-        Self::from_bits(self.to_bits() & mask)
-    }
-}
-
-impl Routable for Ipv6Addr {
-    const ADDRESS_BITS: u8 = 128;
-    fn zero() -> Self {
-        Self::UNSPECIFIED
-    }
-    fn masked(self, prefix_len: u8) -> Self {
-        let mask = u128::MAX.checked_shl(u32::from(Self::ADDRESS_BITS - prefix_len)).unwrap_or(0);
-        Self::from_bits(self.to_bits() & mask)
-    }
 }
