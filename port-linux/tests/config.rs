@@ -150,7 +150,11 @@ fn a_server_with_two_links_and_no_addresses_of_its_own_reads_as_meant() {
 }
 
 /// A line of `[general]`, and what is said of it when it stands on line 4.
-const RUNS_WITH: [(&str, &str); 21] = [
+const RUNS_WITH: [(&str, &str); 22] = [
+    (
+        "reorder_buffer = 70000",
+        "[general] reorder_buffer: 70000 is out of range and taken as 65536 packets; give a value from 0 to 65536",
+    ),
     ("timout = 3", "[general] timout: unknown option; did you mean \"timeout\"?"),
     ("remotehost = h", "[general] remotehost: unknown option; it belongs in the section of a link"),
     ("favourite_colour = blue", "[general] favourite_colour: unknown option; remove the line, or start it with '#'"),
@@ -158,7 +162,7 @@ const RUNS_WITH: [(&str, &str); 21] = [
         "mode = server",
         "[general] mode: given more than once; the value on line 2 counts; remove the lines that do not count",
     ),
-    ("timeout = 1", "[general] timeout: 1 is out of range; 2 seconds is used; give a value from 2 to 2147483647"),
+    ("timeout = 1", "[general] timeout: 1 is out of range and taken as 2 seconds; give a value from 2 to 2147483647"),
     (
         "timeout = 30s",
         "[general] timeout: text after the number is ignored; 30 is used; write a whole number without unit or sign",
@@ -174,7 +178,7 @@ const RUNS_WITH: [(&str, &str); 21] = [
     ),
     (
         "loss_tolerence = 101",
-        "[general] loss_tolerence: 101 is out of range; 100 percent is used; give a value from 0 to 100",
+        "[general] loss_tolerence: 101 is out of range and taken as 100 percent; give a value from 0 to 100",
     ),
     ("cleartext_data = yes", "[general] cleartext_data: not a number; the line is ignored; write 0 or 1"),
     (
@@ -188,7 +192,7 @@ const RUNS_WITH: [(&str, &str); 21] = [
         "[general] mtu: 1444 makes datagrams of 1516 bytes, which fragment on links that carry 1500; \
          remove the line to have it computed, or give at most 1428",
     ),
-    ("mtu = 9000", "[general] mtu: 9000 is out of range; 1500 bytes is used; give a value from 576 to 1500"),
+    ("mtu = 9000", "[general] mtu: 9000 is out of range and taken as 1500 bytes; give a value from 576 to 1500"),
     (
         "ip4 = 10.0.0.1",
         "[general] ip4: no prefix length; \

@@ -163,8 +163,10 @@ impl<'a> SectionReader<'a> {
     pub(crate) fn number_if_given(&mut self, name: &str) -> Option<u32> {
         let spec = spec(self.kind, name);
         let ValueKind::Number { min, max } = spec.kind else { return None };
-        let Some((word, entry)) = self.trimmed(name) else { return self.switch(name) };
-        let number = self.leading_number(&word, entry, WHOLE_NUMBER)?;
+        let (number, entry) = match self.trimmed(name) {
+            Some((word, entry)) => (self.leading_number(&word, entry, WHOLE_NUMBER)?, entry),
+            None => self.switch(name)?,
+        };
         if number == 0 && matches!(spec.default, Absent::Computed(_)) {
             return None;
         }
@@ -172,13 +174,13 @@ impl<'a> SectionReader<'a> {
         if capped != number {
             let unit = if spec.unit.is_empty() { String::new() } else { format!(" {}", spec.unit) };
             let advice = format!("give a value from {min} to {max}");
-            self.warn(entry, format!("{number} is out of range; {capped}{unit} is used"), advice);
+            self.warn(entry, format!("{number} is out of range and taken as {capped}{unit}"), advice);
         }
         Some(capped)
     }
 
     /// What another option that stands for this one says.
-    fn switch(&mut self, name: &str) -> Option<u32> {
+    fn switch(&mut self, name: &str) -> Option<(u32, &'a Entry)> {
         let stands_for = |spec: &&OptionSpec| match spec.kind {
             ValueKind::Switch { stands_for, .. } => spec.section == self.kind && stands_for == name,
             _ => false,
@@ -186,11 +188,12 @@ impl<'a> SectionReader<'a> {
         let switch = OPTIONS.iter().find(stands_for)?;
         let ValueKind::Switch { yes, .. } = switch.kind else { return None };
         let (word, entry) = self.trimmed(switch.name)?;
-        match word.to_ascii_lowercase().as_str() {
-            "yes" | "true" | "on" => Some(yes),
-            "no" | "false" | "off" => Some(0),
-            _ => self.leading_number(&word, entry, "write yes or no"),
-        }
+        let number = match word.to_ascii_lowercase().as_str() {
+            "yes" | "true" | "on" => yes,
+            "no" | "false" | "off" => 0,
+            _ => self.leading_number(&word, entry, "write yes or no")?,
+        };
+        Some((number, entry))
     }
 
     /// As `atoi` reads: blanks, a sign, digits, and whatever follows does not count.
