@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! mlvpn on Linux: devices, sockets, timers, configuration and the command line around `mlvpn-core`.
 
+pub mod cli;
 pub mod clock;
+pub mod config;

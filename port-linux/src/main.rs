@@ -1,4 +1,32 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The `mlvpn` program.
 
-fn main() {}
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use mlvpn::cli::{self, Invocation, UsageError};
+use mlvpn::config;
+
+fn main() -> ExitCode {
+    match cli::parse(std::env::args_os()) {
+        Ok(Invocation::Print(text)) => match io::stdout().write_all(text.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error.to_string()),
+        },
+        Ok(Invocation::Check { path }) => match config::check(&path, &mut io::stderr(), &mut io::stdout()) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => fail(&error.to_string()),
+        },
+        Ok(Invocation::Run(_) | Invocation::Demo(_)) => fail("this build checks configurations only"),
+        Err(error) => {
+            eprint!("{error}");
+            ExitCode::from(UsageError::EXIT_CODE)
+        }
+    }
+}
+
+fn fail(message: &str) -> ExitCode {
+    eprintln!("mlvpn: {message}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! mlvpn.conf: read once, every oddity reported with its line, and typed from there on.
+//!
+//! Text goes through [`ini`] (sections and entries) and the table of [`options`] (what each entry may be), and comes
+//! out as a [`Config`]. What MLVPN 2.3.5 runs with, we run with, and say as a warning what it kept silent about; an
+//! error is what it stops at, or what would be unsafe to go on with.
+
+mod addresses;
+mod changes;
+mod checks;
+mod file;
+pub mod ini;
+pub mod options;
+mod read;
+mod report;
+mod secret;
+mod types;
+mod values;
+
+use std::sync::Arc;
+
+pub use changes::Changes;
+pub use file::{MAX_FILE_BYTES, check, load, load_from, refused_permissions};
+pub use report::{MAX_REPORTS, Report, Severity};
+pub use secret::Secret;
+pub use types::{
+    Cidr, DeviceKind, Filter, General, InterfaceName, Link, MAX_FILTERS, MAX_INTERFACE_NAME_BYTES, MAX_LINK_NAME_BYTES,
+    MAX_LINKS, Mode,
+};
+
+use report::Reports;
+
+/// A configuration with the warnings about it, or what is wrong with it, errors and warnings in the order of lines.
+pub type Loaded = Result<(Config, Vec<Report>), Vec<Report>>;
+
+/// A whole configuration. There is no invalid one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The tunnel.
+    pub general: General,
+    /// Its links in the order of the file, no two of one name, at most [`MAX_LINKS`].
+    pub links: Vec<Link>,
+    /// Its filters in the order of the file, at most [`MAX_FILTERS`]; each names one of the links.
+    pub filters: Vec<Filter>,
+}
+
+impl Config {
+    /// Reads a configuration from text; `name` is what the reports call the file. The work is bounded by
+    /// [`ini::MAX_ENTRIES`] and the length of the text.
+    ///
+    /// # Errors
+    /// What keeps mlvpn from running with the text, and the warnings besides.
+    pub fn parse(name: &str, text: &str) -> Loaded {
+        let file: Arc<str> = Arc::from(name);
+        let mut reports = Reports::new();
+        let document = ini::parse(&file, text, &mut reports);
+        let config = read::config(&file, &document, &mut reports);
+        let failed = reports.has_errors();
+        let reports = reports.into_sorted(&file);
+        match config {
+            Some(config) if !failed => Ok((config, reports)),
+            _ => Err(reports),
+        }
+    }
+
+    /// The link of this name.
+    #[must_use]
+    pub fn link(&self, name: &str) -> Option<&Link> {
+        self.links.iter().find(|link| link.name == name)
+    }
+}

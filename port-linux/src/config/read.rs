@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! From sections of text to the typed configuration.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::ini::{Document, Section};
+use super::options::SectionKind;
+use super::report::{Report, Reports, Severity};
+use super::secret::Secret;
+use super::types::{Filter, General, InterfaceName, Link, MAX_FILTERS, MAX_LINK_NAME_BYTES, MAX_LINKS, Mode};
+use super::values::SectionReader;
+use super::{Config, checks};
+
+/// The name of the one section that is neither a link nor holds filters.
+pub(crate) const GENERAL: &str = "general";
+
+/// Reads what a document says. When an error was reported the result has gaps filled with placeholders and must not be
+/// used; without `[general]` there is none at all.
+pub(crate) fn config(file: &Arc<str>, document: &Document, reports: &mut Reports) -> Option<Config> {
+    let mut mode = None;
+    let section = document.section(GENERAL);
+    let general = section.map(|section| general(file, section, &mut mode, reports));
+    if general.is_none() {
+        let advice = "begin the file with [general], and set mode and password there";
+        reports.push(Report::error(file, "no [general] section", advice));
+    }
+    let links = links(file, document, &Above { general: general.as_ref(), mode }, reports);
+    let filters = filters(file, document, &links, reports);
+    let config = Config { general: general?, links, filters };
+    checks::sockets(file, document, &config, reports);
+    checks::mtu(file, document, &config, reports);
+    checks::cleartext(file, document, &config, reports);
+    Some(config)
+}
+
+/// What a link needs to know of `[general]`; nothing that was not given.
+struct Above<'a> {
+    general: Option<&'a General>,
+    mode: Option<Mode>,
+}
+
+impl Above<'_> {
+    /// A value that links without their own take over.
+    fn inherit(&self, value: impl Fn(&General) -> u32) -> u32 {
+        self.general.map_or(0, value)
+    }
+}
+
+fn general(file: &Arc<str>, section: &Section, mode: &mut Option<Mode>, reports: &mut Reports) -> General {
+    let mut read = SectionReader { file, section, kind: SectionKind::General, reports };
+    read.report_unread();
+    *mode = read.mode();
+    if mode.is_none() {
+        read.missing("mode", "add mode = \"client\" or mode = \"server\"");
+    }
+    General {
+        mode: mode.unwrap_or(Mode::Client),
+        password: read.password().unwrap_or_else(|| {
+            read.missing("password", "add password = \"...\", the same on both sides");
+            Secret::new(Zeroizing::default())
+        }),
+        statuscommand: read.path("statuscommand"),
+        // Absent only if it was given and is not one, which is an error.
+        interface_name: read.interface("interface_name").unwrap_or_else(InterfaceName::placeholder),
+        tuntap: read.device(),
+        control_unix_path: read.path("control_unix_path"),
+        control_bind_host: read.host("control_bind_host"),
+        control_bind_port: read.port("control_bind_port"),
+        cleartext_data: read.flag("cleartext_data"),
+        timeout_secs: read.number("timeout", 0),
+        reorder_buffer_size: read.number("reorder_buffer_size", 0),
+        loss_tolerance_percent: percent(read.number("loss_tolerence", 0)),
+        latency_tolerance_ms: read.number("latency_tolerence", 0),
+        ip4: read.address4("ip4"),
+        ip6: read.address6("ip6"),
+        ip4_gateway: read.gateway("ip4_gateway", 32),
+        ip6_gateway: read.gateway("ip6_gateway", 128),
+        ip4_routes: read.routes::<Ipv4Addr>("ip4_routes"),
+        ip6_routes: read.routes::<Ipv6Addr>("ip6_routes"),
+        mtu: read.number_if_given("mtu").and_then(|mtu| u16::try_from(mtu).ok()),
+    }
+}
+
+/// The table caps tolerances at 100.
+fn percent(number: u32) -> u8 {
+    u8::try_from(number).unwrap_or(100)
+}
+
+fn links(file: &Arc<str>, document: &Document, above: &Above<'_>, reports: &mut Reports) -> Vec<Link> {
+    let mut links = Vec::new();
+    for section in document.sections.iter().filter(|section| is_link(section)) {
+        let at = |report: Report| report.at(section.line).in_section(&section.name);
+        if section.entries.is_empty() {
+            let advice = "set the link's options below it, or remove it";
+            reports.push(at(Report::warning(file, "the section is empty and is ignored", advice)));
+            continue;
+        }
+        if links.len() == MAX_LINKS {
+            let message = format!("more than {MAX_LINKS} links");
+            reports.push(at(Report::error(file, message, "remove links")));
+            break;
+        }
+        report_name(file, section, reports);
+        links.push(link(file, section, above, reports));
+    }
+    if links.is_empty() {
+        reports.push(Report::warning(file, "no link", "add a section for each internet link, like [dsl1]"));
+    }
+    links
+}
+
+fn is_link(section: &Section) -> bool {
+    section.name != GENERAL && !section.holds_filters()
+}
+
+fn report_name(file: &Arc<str>, section: &Section, reports: &mut Reports) {
+    let name = &section.name;
+    let report = if name.is_empty() {
+        Report::error(file, "the link has no name", "write one between the brackets, like [dsl1]")
+    } else if name.len() > MAX_LINK_NAME_BYTES {
+        let message = format!("the link's name is longer than {MAX_LINK_NAME_BYTES} bytes");
+        Report::error(file, message, "shorten it")
+    } else if name.chars().any(char::is_control) {
+        Report::error(file, "the link's name has a control character", "use letters and digits")
+    } else if !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        || name.starts_with('-')
+    {
+        let advice = "use letters, digits, '-', '_' and '.', and begin with a letter or digit";
+        Report::warning(file, "the link's name may confuse the status script that gets it as an argument", advice)
+    } else {
+        return;
+    };
+    reports.push(report.at(section.line).in_section(name));
+}
+
+fn link(file: &Arc<str>, section: &Section, above: &Above<'_>, reports: &mut Reports) -> Link {
+    let mut read = SectionReader { file, section, kind: SectionKind::Link, reports };
+    read.report_unread();
+    if let Some(entry) = section.entries.iter().find(|entry| entry.key == "bindfib") {
+        let advice = "use bindinterface, or remove the line";
+        read.say(Severity::Warning, entry, "has no effect on Linux".to_owned(), advice.to_owned());
+    }
+    let link = Link {
+        name: section.name.clone(),
+        bindhost: read.host("bindhost"),
+        bindport: read.port("bindport"),
+        bindinterface: read.interface("bindinterface"),
+        remotehost: read.host("remotehost"),
+        remoteport: read.port("remoteport"),
+        bandwidth_upload: read.number("bandwidth_upload", 0),
+        timeout_secs: read.number("timeout", above.inherit(|general| general.timeout_secs)),
+        loss_tolerance_percent: percent(
+            read.number("loss_tolerence", above.inherit(|general| general.loss_tolerance_percent.into())),
+        ),
+        latency_tolerance_ms: read.number("latency_tolerence", above.inherit(|general| general.latency_tolerance_ms)),
+        fallback_only: read.flag("fallback_only"),
+    };
+    match above.mode {
+        Some(Mode::Server) => report_missing_server(&link, &mut read),
+        Some(Mode::Client) => report_missing_client(&link, &mut read),
+        None => {}
+    }
+    link
+}
+
+fn report_missing_server(link: &Link, read: &mut SectionReader<'_>) {
+    if link.bindport.is_none() {
+        read.missing("bindport", "add the UDP port the server waits on, as bindport = 5080");
+    }
+}
+
+fn report_missing_client(link: &Link, read: &mut SectionReader<'_>) {
+    if link.remotehost.is_none() {
+        read.missing("remotehost", "add the server's name or address");
+    }
+    if link.remoteport.is_none() {
+        read.missing("remoteport", "add the server's UDP port, its bindport for this link");
+    }
+}
+
+fn filters(file: &Arc<str>, document: &Document, links: &[Link], reports: &mut Reports) -> Vec<Filter> {
+    let mut filters = Vec::new();
+    for section in document.sections.iter().filter(|section| section.holds_filters()) {
+        if section.name != "filters" {
+            let message = "every section whose name begins with \"filters\" holds filters";
+            let report = Report::warning(file, message, "write [filters], or give the link another name");
+            reports.push(report.at(section.line).in_section(&section.name));
+        }
+        for entry in &section.entries {
+            let say = |report: Report| report.at(entry.line).in_section(&section.name).about(&entry.key);
+            if filters.len() == MAX_FILTERS {
+                let message = format!("more than {MAX_FILTERS} filters; this one and what follows is ignored");
+                reports.push(say(Report::warning(file, message, "join filters with \"or\"")));
+                return filters;
+            }
+            if !links.iter().any(|link| link.name == entry.key) {
+                let advice = match links {
+                    [] => "add a section for the link".to_owned(),
+                    _ => format!("the links are {}", names(links)),
+                };
+                reports.push(say(Report::error(file, "the filter is for a link that does not exist", advice)));
+                continue;
+            }
+            let expression = entry.text().to_string();
+            filters.push(Filter { link: entry.key.clone(), expression, line: entry.line });
+        }
+    }
+    filters
+}
+
+fn names(links: &[Link]) -> String {
+    links.iter().map(|link| super::report::quotable(&link.name)).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The configuration as types: whoever holds one need not check it again.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+use super::secret::Secret;
+
+/// More links than any user has; it bounds what a file can make the daemon allocate.
+pub const MAX_LINKS: usize = 64;
+/// MLVPN 2.3.5 has room for 255 filters.
+pub const MAX_FILTERS: usize = 255;
+/// A link's name is an argument of the status script and part of the process title.
+pub const MAX_LINK_NAME_BYTES: usize = 64;
+
+/// Who calls whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Connects every link to the server.
+    Client,
+    /// Waits for the client on every link.
+    Server,
+}
+
+impl Mode {
+    /// The word in the file.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+        }
+    }
+}
+
+/// What the tunnel's device carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// IP packets.
+    Tun,
+    /// Ethernet frames.
+    Tap,
+}
+
+impl DeviceKind {
+    /// The word in the file.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tun => "tun",
+            Self::Tap => "tap",
+        }
+    }
+}
+
+/// Linux's `IFNAMSIZ` is 16, the closing NUL included.
+pub const MAX_INTERFACE_NAME_BYTES: usize = 15;
+
+/// A name the kernel takes for a network interface: 1 to 15 printable ASCII bytes, no space, `/`, `:` or `%`, and not
+/// `.` or `..`. One `%d` is allowed, which the kernel replaces by a free number when it creates the device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceName(String);
+
+impl InterfaceName {
+    /// The name, if it is one.
+    #[must_use]
+    pub fn new(name: &str) -> Option<Self> {
+        let plain = name.replacen("%d", "", 1);
+        let fits = (1..=MAX_INTERFACE_NAME_BYTES).contains(&name.len()) && !matches!(name, "." | "..");
+        let valid = |b: u8| b.is_ascii_graphic() && !matches!(b, b'/' | b':' | b'%');
+        (fits && plain.bytes().all(valid)).then(|| Self(name.to_owned()))
+    }
+
+    /// Stands where no valid name was read; the error reported keeps it from being used.
+    pub(crate) fn placeholder() -> Self {
+        Self("mlvpn0".to_owned())
+    }
+
+    /// The name as the kernel wants it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// True when the kernel is to choose the number in the name.
+    #[must_use]
+    pub fn is_pattern(&self) -> bool {
+        self.0.contains('%')
+    }
+}
+
+impl fmt::Display for InterfaceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An address and how many of its leading bits name the network; never more than the address has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cidr<A> {
+    /// The address, host bits included.
+    pub address: A,
+    /// Leading bits of the network.
+    pub prefix_len: u8,
+}
+
+impl<A: fmt::Display> fmt::Display for Cidr<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix_len)
+    }
+}
+
+/// `[general]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct General {
+    /// Who calls whom.
+    pub mode: Mode,
+    /// The shared secret.
+    pub password: Secret,
+    /// Script run when the device or a link goes up or down.
+    pub statuscommand: Option<PathBuf>,
+    /// The tunnel's device.
+    pub interface_name: InterfaceName,
+    /// What the device carries.
+    pub tuntap: DeviceKind,
+    /// UNIX socket of the status interface.
+    pub control_unix_path: Option<PathBuf>,
+    /// Address of the HTTP status interface.
+    pub control_bind_host: Option<String>,
+    /// Port of the HTTP status interface.
+    pub control_bind_port: Option<u16>,
+    /// DATA bodies travel unsealed.
+    pub cleartext_data: bool,
+    /// Seconds of silence after which a link is down; what a link without its own gets. At least 2.
+    pub timeout_secs: u32,
+    /// Packets held back to restore their order; 0: none.
+    pub reorder_buffer_size: u32,
+    /// Percent, 0 to 100; what a link without its own gets. 100: no limit.
+    pub loss_tolerance_percent: u8,
+    /// Milliseconds of round trip; what a link without its own gets.
+    pub latency_tolerance_ms: u32,
+    /// This end's IPv4 address.
+    pub ip4: Option<Cidr<Ipv4Addr>>,
+    /// This end's IPv6 address.
+    pub ip6: Option<Cidr<Ipv6Addr>>,
+    /// The other end's IPv4 address.
+    pub ip4_gateway: Option<Ipv4Addr>,
+    /// The other end's IPv6 address.
+    pub ip6_gateway: Option<Ipv6Addr>,
+    /// IPv4 networks behind the other end.
+    pub ip4_routes: Vec<Cidr<Ipv4Addr>>,
+    /// IPv6 networks behind the other end.
+    pub ip6_routes: Vec<Cidr<Ipv6Addr>>,
+    /// Largest packet of the device in bytes, 576 to 1500; absent: computed from the links.
+    pub mtu: Option<u16>,
+}
+
+/// A section that is a link. On a client `remotehost` and `remoteport` are always present, on a server `bindport`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The section's name: 1 to 64 bytes, unique, no control characters.
+    pub name: String,
+    /// Local address or name, not yet resolved.
+    pub bindhost: Option<String>,
+    /// Local UDP port; absent: any.
+    pub bindport: Option<u16>,
+    /// Interface the socket is bound to with `SO_BINDTODEVICE`.
+    pub bindinterface: Option<InterfaceName>,
+    /// Server's address or name, not yet resolved.
+    pub remotehost: Option<String>,
+    /// Server's UDP port, not 0.
+    pub remoteport: Option<u16>,
+    /// Bytes per second; 0: not known.
+    pub bandwidth_upload: u32,
+    /// Seconds of silence after which the link is down, at least 2.
+    pub timeout_secs: u32,
+    /// Percent, 0 to 100. 100: no limit.
+    pub loss_tolerance_percent: u8,
+    /// Milliseconds of round trip.
+    pub latency_tolerance_ms: u32,
+    /// Used only while every other link is down.
+    pub fallback_only: bool,
+}
+
+impl Link {
+    /// True when both links can use the same socket and session: their addresses do not differ.
+    #[must_use]
+    pub fn same_path(&self, other: &Self) -> bool {
+        self.bindhost == other.bindhost
+            && self.bindport == other.bindport
+            && self.bindinterface == other.bindinterface
+            && self.remotehost == other.remotehost
+            && self.remoteport == other.remoteport
+    }
+}
+
+/// One line of `[filters]`: packets that match go through the link while it is up. The first match counts.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    /// Name of a link of the same configuration.
+    pub link: String,
+    /// A pcap-filter(7) expression, not yet compiled.
+    pub expression: String,
+    /// Where it stands in the file, counted from 1, for whoever compiles it.
+    pub line: u32,
+}
+
+/// Filters are the same when they do the same; where they stand does not matter.
+impl PartialEq for Filter {
+    fn eq(&self, other: &Self) -> bool {
+        self.link == other.link && self.expression == other.expression
+    }
+}
+
+impl Eq for Filter {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interface_names_are_those_the_kernel_takes() {
+        for good in ["mlvpn0", "a", "fifteen-bytes-x", "eth0.100", "mlvpn%d", "wwan_1"] {
+            assert!(InterfaceName::new(good).is_some(), "{good}");
+        }
+        for bad in ["", ".", "..", "sixteen-bytes-xx", "a/b", "a b", "a:b", "a%", "%d%d", "%s", "a\u{e9}", "a\n"] {
+            assert!(InterfaceName::new(bad).is_none(), "{bad}");
+        }
+        assert!(InterfaceName::new("mlvpn%d").unwrap().is_pattern());
+    }
+
+    #[test]
+    fn filters_compare_by_what_they_do() {
+        let filter = |line| Filter { link: "dsl".to_owned(), expression: "icmp".to_owned(), line };
+        assert_eq!(filter(1), filter(2));
+    }
+}
