@@ -57,12 +57,12 @@ const _: () = assert!(MAX_LINKS <= u8::MAX as usize);
 const _: () = assert!(REPLAY_WORDS.is_power_of_two());
 const _: () = assert!(PACKET_CAPACITY <= u16::MAX as usize);
 
-/// The largest inner MTU that keeps a classic datagram whole on a path of `path_mtu` bytes: 1428 for 1500 over IPv4,
-/// 1408 over IPv6. Never above [`MAX_MTU`], never below [`MIN_MTU`].
+/// The largest inner MTU that keeps datagrams whole on a path of `path_mtu` bytes, when the outer IP header has
+/// `ip_header` bytes and the tunnel adds `overhead`: with the classic protocol 1428 for 1500 over IPv4, 1408 over IPv6.
+/// Never above [`MAX_MTU`], never below [`MIN_MTU`].
 #[must_use]
-pub const fn classic_mtu(path_mtu: u16, ipv6: bool) -> u16 {
-    let outer = if ipv6 { IPV6_HEADER } else { IPV4_HEADER };
-    let room = (path_mtu as usize).saturating_sub(outer).saturating_sub(UDP_HEADER + CLASSIC_OVERHEAD);
+pub const fn inner_mtu(path_mtu: u32, ip_header: usize, overhead: usize) -> u16 {
+    let room = (path_mtu as usize).saturating_sub(ip_header).saturating_sub(UDP_HEADER).saturating_sub(overhead);
     if room <= MIN_MTU as usize {
         MIN_MTU
     } else if room >= MAX_MTU as usize {
@@ -80,13 +80,13 @@ mod tests {
 
     #[test]
     fn the_inner_mtu_of_an_ethernet_path_is_1428_over_ipv4_and_1408_over_ipv6() {
-        assert_eq!(classic_mtu(1500, false), 1428);
-        assert_eq!(classic_mtu(1500, true), 1408);
+        assert_eq!(inner_mtu(1500, IPV4_HEADER, CLASSIC_OVERHEAD), 1428);
+        assert_eq!(inner_mtu(1500, IPV6_HEADER, CLASSIC_OVERHEAD), 1408);
     }
 
     #[test]
     fn a_tiny_path_still_gets_the_smallest_mtu_and_a_jumbo_path_the_largest() {
-        assert_eq!(classic_mtu(68, true), MIN_MTU);
-        assert_eq!(classic_mtu(9000, false), MAX_MTU);
+        assert_eq!(inner_mtu(68, IPV6_HEADER, CLASSIC_OVERHEAD), MIN_MTU);
+        assert_eq!(inner_mtu(9000, IPV4_HEADER, CLASSIC_OVERHEAD), MAX_MTU);
     }
 }

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! SIGHUP: the configuration is read again, and only what changed is touched.
+
+use std::fs::File;
+
+use mlvpn_core::words::ids::LinkId;
+use mlvpn_core::words::time::Instant;
+
+use super::settings;
+use super::worker::{Worker, new_engine};
+use crate::config::{self, Config};
+use crate::log::Topic;
+use crate::{log_info, log_warn};
+
+/// What the reports call the file.
+const FILE: &str = "mlvpn.conf";
+
+impl Worker {
+    /// Follows the configuration in `file`. One that has errors changes nothing.
+    pub(super) fn reload(&mut self, file: &File, now: Instant) {
+        let (newer, warnings) = match config::load_from(file, FILE) {
+            Ok(loaded) => loaded,
+            Err(reports) => {
+                for report in reports {
+                    log_warn!(Topic::Config, "{report}");
+                }
+                return log_warn!(Topic::Config, "reload: the configuration has errors; nothing was changed");
+            }
+        };
+        for report in warnings.iter().chain(&self.config.changes(&newer).reports(FILE)) {
+            log_warn!(Topic::Config, "{report}");
+        }
+        if let Err(why) = self.follow_config(newer, now) {
+            log_warn!(Topic::Config, "reload: {why}");
+        }
+    }
+
+    fn follow_config(&mut self, newer: Config, now: Instant) -> std::io::Result<()> {
+        let changes = self.config.changes(&newer);
+        let role_changed = self.config.general.mode != newer.general.mode;
+        for name in &changes.removed {
+            self.leave(name, now)?;
+        }
+        for name in &changes.moved {
+            self.leave(name, now)?;
+        }
+        if role_changed {
+            for link in self.config.links.clone() {
+                self.leave(&link.name, now)?;
+            }
+        }
+        self.config = newer;
+        let mtu = self.config.general.mtu.unwrap_or(self.engine.mtu());
+        if role_changed {
+            self.engine = new_engine(&self.config, mtu)?;
+        } else {
+            self.engine.configure(settings::tunnel(&self.config, self.engine.mtu()));
+        }
+        for link in self.config.links.clone() {
+            match self.place_of(&link.name) {
+                None => {
+                    log_info!(Topic::Config, "{}: added", link.name);
+                    self.add_link(link, now);
+                }
+                Some(index) => {
+                    self.engine.set_link(LinkId::new(index), settings::link(&link), now);
+                    if let Some(port) = self.links.get_mut(index).and_then(Option::as_mut) {
+                        port.config = link;
+                    }
+                }
+            }
+        }
+        self.refresh_mtu();
+        self.show_title();
+        self.pump(now)?;
+        log_info!(Topic::Config, "reload: done");
+        Ok(())
+    }
+
+    /// Says goodbye on a link and forgets it.
+    fn leave(&mut self, name: &str, now: Instant) -> std::io::Result<()> {
+        let Some(index) = self.place_of(name) else { return Ok(()) };
+        log_info!(Topic::Config, "{name}: removed or changed");
+        self.engine.disconnect_link(LinkId::new(index));
+        self.pump(now)?;
+        self.shut_link(index);
+        self.pump(now)?;
+        self.engine.remove_link(LinkId::new(index));
+        if let Some(place) = self.links.get_mut(index) {
+            *place = None;
+        }
+        Ok(())
+    }
+
+    fn place_of(&self, name: &str) -> Option<usize> {
+        self.links.iter().position(|port| port.as_ref().is_some_and(|port| port.config.name == name))
+    }
+}
