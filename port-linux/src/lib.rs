@@ -2,3 +2,9 @@
 //! mlvpn on Linux: devices, sockets, timers, configuration and the command line around `mlvpn-core`.
 
 pub mod clock;
+pub mod device;
+pub mod interface;
+mod sys;
+
+#[cfg(test)]
+mod sandbox;
