@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! mlvpn on Linux: devices, sockets, timers, configuration and the command line around `mlvpn-core`.
 
+pub mod backoff;
 pub mod clock;
 pub mod device;
 pub mod interface;
+pub mod netlink;
+pub mod reactor;
+pub mod socket;
 mod sys;
 
 #[cfg(test)]
