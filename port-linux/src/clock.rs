@@ -15,3 +15,13 @@ pub fn now() -> Instant {
     let (secs, nanos) = (time.tv_sec().unsigned_abs(), time.tv_nsec().unsigned_abs());
     Instant::from_micros(secs.saturating_mul(1_000_000).saturating_add(nanos / 1_000))
 }
+
+/// Seconds since 1970 by the wall clock, which may jump: for dates in the log and nothing else.
+///
+/// # Panics
+/// Never: the wall clock always exists.
+#[must_use]
+pub fn wall_seconds() -> i64 {
+    let time = clock_gettime(ClockId::CLOCK_REALTIME).expect("CLOCK_REALTIME always exists");
+    i64::from(time.tv_sec())
+}

@@ -5,8 +5,10 @@ pub mod backoff;
 pub mod clock;
 pub mod device;
 pub mod interface;
+pub mod log;
 pub mod netlink;
 pub mod reactor;
+pub mod script;
 pub mod socket;
 mod sys;
 
