@@ -7,10 +7,12 @@ pub mod device;
 pub mod interface;
 pub mod log;
 pub mod netlink;
+pub mod privilege;
 pub mod reactor;
 pub mod script;
 pub mod socket;
 mod sys;
+pub mod title;
 
 #[cfg(test)]
 mod sandbox;

@@ -179,6 +179,7 @@ impl ScriptRunner {
     ///
     /// # Errors
     /// Too many wait: `run` comes back.
+    #[expect(clippy::result_large_err, reason = "a full queue hands the run back; once per event, never per packet")]
     pub fn enqueue(&mut self, run: ScriptRun) -> Result<(), ScriptRun> {
         if self.waiting.len() >= QUEUE_LEN {
             return Err(run);

@@ -522,7 +522,7 @@ mod tests {
     #[test]
     fn a_port_nobody_listens_on_does_not_break_the_socket() {
         let socket = LinkSocket::open(&from("127.0.0.1")).expect("open");
-        let closed = LinkSocket::open(&from("127.0.0.1")).and_then(|gone| Ok(gone.local_addr())).expect("open");
+        let closed = LinkSocket::open(&from("127.0.0.1")).map(|gone| gone.local_addr()).expect("open");
         for _ in 0..3 {
             socket.send_to(b"x", closed.as_ref().copied().expect("address")).expect("send");
             assert!(socket.recv_from(&mut [0; 16]).expect("receive").is_none());

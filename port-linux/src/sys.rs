@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use std::ffi::CStr;
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -100,7 +100,7 @@ pub(crate) fn set_socket_option(
     name: libc::c_int,
     value: libc::c_int,
 ) -> io::Result<()> {
-    let size = libc::socklen_t::try_from(mem::size_of::<libc::c_int>()).map_err(io::Error::other)?;
+    let size = libc::socklen_t::try_from(size_of::<libc::c_int>()).map_err(io::Error::other)?;
     // SAFETY: the kernel reads `size` bytes from `value`, which has that size and outlives the call.
     check(unsafe { libc::setsockopt(socket.as_fd().as_raw_fd(), level, name, (&raw const value).cast(), size) })?;
     Ok(())
@@ -112,11 +112,34 @@ pub(crate) fn set_socket_option(
 /// The kernel's refusal.
 pub(crate) fn socket_option(socket: impl AsFd, level: libc::c_int, name: libc::c_int) -> io::Result<libc::c_int> {
     let mut value: libc::c_int = 0;
-    let mut size = libc::socklen_t::try_from(mem::size_of::<libc::c_int>()).map_err(io::Error::other)?;
+    let mut size = libc::socklen_t::try_from(size_of::<libc::c_int>()).map_err(io::Error::other)?;
     let fd = socket.as_fd().as_raw_fd();
     // SAFETY: the kernel writes at most `size` bytes to `value`, which has that size, and the length to `size`.
     check(unsafe { libc::getsockopt(fd, level, name, (&raw mut value).cast(), &raw mut size) })?;
     Ok(value)
+}
+
+/// Receives one message from a UNIX `socket` into `buffer`: its length, and the file descriptor that came with it.
+///
+/// # Errors
+/// The kernel's refusal: `WouldBlock` when none waits.
+pub(crate) fn receive_with_descriptor(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+    use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+    let mut space = nix::cmsg_space!([libc::c_int; 1]);
+    let mut parts = [io::IoSliceMut::new(buffer)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut parts, Some(&mut space), flags)?;
+    let mut descriptor = None;
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(received) = control {
+            for raw in received {
+                // SAFETY: the kernel has just opened `raw` for this process, and nothing else knows of it, so the
+                // value made here owns it alone. All are taken, so none stays open; the last is kept.
+                descriptor = Some(unsafe { OwnedFd::from_raw_fd(raw) });
+            }
+        }
+    }
+    Ok((message.bytes, descriptor))
 }
 
 /// Which of the two processes a [`fork`] returned in.
