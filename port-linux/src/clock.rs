@@ -2,6 +2,7 @@
 //! The one file that reads a clock.
 
 use mlvpn_core::words::time::Instant;
+use nix::sys::time::TimeValLike;
 use nix::time::{ClockId, clock_gettime};
 
 /// The time since boot, sleep included (`CLOCK_BOOTTIME`): it only moves forward, whatever NTP or the user does to
@@ -12,6 +13,16 @@ use nix::time::{ClockId, clock_gettime};
 #[must_use]
 pub fn now() -> Instant {
     let time = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("CLOCK_BOOTTIME exists since Linux 2.6.39");
-    let (secs, nanos) = (time.tv_sec().unsigned_abs(), time.tv_nsec().unsigned_abs());
-    Instant::from_micros(secs.saturating_mul(1_000_000).saturating_add(nanos / 1_000))
+    // Boot time is never negative; the fields' own types differ between 32- and 64-bit systems.
+    Instant::from_micros(time.num_microseconds().unsigned_abs())
+}
+
+/// Seconds since 1970 by the wall clock, which may jump: for dates in the log and nothing else.
+///
+/// # Panics
+/// Never: the wall clock always exists.
+#[must_use]
+pub fn wall_seconds() -> i64 {
+    let time = clock_gettime(ClockId::CLOCK_REALTIME).expect("CLOCK_REALTIME always exists");
+    time.num_seconds()
 }

@@ -1,6 +1,21 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! mlvpn on Linux: devices, sockets, timers, configuration and the command line around `mlvpn-core`.
 
+pub mod backoff;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod daemon;
+pub mod device;
+pub mod interface;
+pub mod log;
+pub mod netlink;
+pub mod privilege;
+pub mod reactor;
+pub mod script;
+pub mod socket;
+mod sys;
+pub mod title;
+
+#[cfg(test)]
+mod sandbox;

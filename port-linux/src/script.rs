@@ -1,0 +1,425 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The status command: what MLVPN 2.3.5 runs when the tunnel or a link comes up or goes down, one after another, while
+//! packets go on flowing.
+//!
+//! `$1` is the device, `$2` the event, `$3` the link (for link events); the environment is IP4, IP6, IP4_GATEWAY,
+//! IP6_GATEWAY, IP4_ROUTES, IP6_ROUTES, DEVICE, MTU and a fixed PATH. 2.3.5 also hands down whatever environment the
+//! daemon was started with; that is left out, as the command runs as root.
+
+use crate::interface::InterfaceName;
+use crate::log::Topic;
+use crate::{log_debug, log_warn, sys};
+use mlvpn_core::words::time::{Duration, Instant};
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+/// How long one run may take; then it is killed with everything it started. Setting addresses takes milliseconds, so
+/// this is a script that hangs.
+pub const RUN_LIMIT: Duration = Duration::from_secs(30);
+
+/// Runs that may wait. Each link event makes one or two, so this is dozens of flaps during one hanging script.
+const QUEUE_LEN: usize = 64;
+
+/// The longest name of a link: far above any in use, far below a message's size.
+const MAX_LINK_NAME: usize = 64;
+
+/// Where the status command finds its programs.
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The path of a status command, as checked by [`Script::check`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Script(PathBuf);
+
+/// Why a status command is not run; the text says what to do.
+#[derive(Debug)]
+pub enum ScriptError {
+    /// The path does not start at the root directory.
+    NotAbsolute(PathBuf),
+    /// There is nothing to run.
+    Missing(PathBuf, io::Error),
+    /// It is not a plain file.
+    NotAFile(PathBuf),
+    /// It belongs to somebody else (this user id), who could change what runs as root.
+    Owner(PathBuf, u32),
+    /// Group or others have access (these permission bits).
+    Open(PathBuf, u32),
+    /// Its owner may not execute it.
+    NotExecutable(PathBuf),
+    /// It could not be started.
+    Start(PathBuf, io::Error),
+}
+
+/// What happened, in the words of `$2`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScriptEvent {
+    /// The first link came up.
+    TunnelUp,
+    /// The last link went down.
+    TunnelDown,
+    /// A link came up.
+    LinkUp,
+    /// A link went down.
+    LinkDown,
+}
+
+/// A link's name as a script may see it: 1 to 64 printable bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkName(String);
+
+/// What the configuration has the script told in its environment, each as written there, or empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScriptEnvironment {
+    /// IP4: the tunnel's IPv4 address.
+    pub ip4: String,
+    /// IP6: the tunnel's IPv6 address.
+    pub ip6: String,
+    /// IP4_GATEWAY.
+    pub ip4_gateway: String,
+    /// IP6_GATEWAY.
+    pub ip6_gateway: String,
+    /// IP4_ROUTES: networks with spaces between.
+    pub ip4_routes: String,
+    /// IP6_ROUTES: networks with spaces between.
+    pub ip6_routes: String,
+}
+
+/// One run to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptRun {
+    /// `$1` and DEVICE.
+    pub device: InterfaceName,
+    /// `$2`.
+    pub event: ScriptEvent,
+    /// `$3`; with link events only.
+    pub link: Option<LinkName>,
+    /// MTU: the tunnel's, in bytes.
+    pub mtu: u32,
+    /// The rest of the environment.
+    pub environment: ScriptEnvironment,
+}
+
+/// Runs the status command in order, one at a time, without ever waiting for it.
+///
+/// Call [`ScriptRunner::poll`] after `SIGCHLD`, at [`ScriptRunner::deadline`] and after [`ScriptRunner::enqueue`].
+#[derive(Debug)]
+pub struct ScriptRunner {
+    script: Script,
+    waiting: VecDeque<ScriptRun>,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    event: ScriptEvent,
+    /// When to kill it.
+    kill_at: Instant,
+}
+
+impl Script {
+    /// The command at `path`, if MLVPN 2.3.5 would run it: an absolute path to a file that belongs to root (or to the
+    /// user who runs this), executable, and closed to group and others. Its directory should be root's, too: who can
+    /// write there can exchange the file between the check and the run.
+    ///
+    /// # Errors
+    /// A [`ScriptError`] whose text says what to do.
+    pub fn check(path: &Path) -> Result<Self, ScriptError> {
+        let owned = || path.to_owned();
+        if !path.is_absolute() {
+            return Err(ScriptError::NotAbsolute(owned()));
+        }
+        let facts = path.metadata().map_err(|why| ScriptError::Missing(owned(), why))?;
+        let mode = facts.permissions().mode() & 0o7777;
+        if !facts.is_file() {
+            Err(ScriptError::NotAFile(owned()))
+        } else if facts.uid() != 0 && facts.uid() != nix::unistd::geteuid().as_raw() {
+            Err(ScriptError::Owner(owned(), facts.uid()))
+        } else if mode & 0o077 != 0 {
+            Err(ScriptError::Open(owned(), mode))
+        } else if mode & 0o100 == 0 {
+            Err(ScriptError::NotExecutable(owned()))
+        } else {
+            Ok(Self(owned()))
+        }
+    }
+
+    /// Where the command is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn start(&self, run: &ScriptRun) -> Result<Child, ScriptError> {
+        // It may have been changed since the last run.
+        Self::check(&self.0)?;
+        let mut command = Command::new(&self.0);
+        command.arg(run.device.as_str()).arg(run.event.word());
+        command.args(run.link.as_ref().map(LinkName::as_str));
+        command.env_clear().env("PATH", PATH).env("DEVICE", run.device.as_str()).env("MTU", run.mtu.to_string());
+        command.envs(run.environment.variables()).current_dir("/");
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        sys::own_session(&mut command);
+        command.spawn().map_err(|why| ScriptError::Start(self.0.clone(), why))
+    }
+}
+
+impl ScriptRunner {
+    /// A runner of `script` with nothing to do.
+    #[must_use]
+    pub fn new(script: Script) -> Self {
+        Self { script, waiting: VecDeque::with_capacity(QUEUE_LEN), running: None }
+    }
+
+    /// Puts `run` behind those that wait; [`ScriptRunner::poll`] starts it.
+    ///
+    /// # Errors
+    /// Too many wait: `run` comes back.
+    #[expect(clippy::result_large_err, reason = "a full queue hands the run back; once per event, never per packet")]
+    pub fn enqueue(&mut self, run: ScriptRun) -> Result<(), ScriptRun> {
+        if self.waiting.len() >= QUEUE_LEN {
+            return Err(run);
+        }
+        self.waiting.push_back(run);
+        Ok(())
+    }
+
+    /// Takes the end of a run, kills one that is overdue at `now`, and starts the next. Failures are logged: nobody
+    /// waits for an answer.
+    pub fn poll(&mut self, now: Instant) {
+        if let Some(running) = &mut self.running {
+            match running.child.try_wait() {
+                Ok(Some(status)) => log_end(&self.script, running.event, status),
+                Ok(None) if now < running.kill_at => return,
+                Ok(None) => running.kill(&self.script),
+                Err(why) => log_warn!(Topic::Privsep, "lost sight of {}: {why}", self.script),
+            }
+            self.running = None;
+        }
+        while self.running.is_none() {
+            let Some(run) = self.waiting.pop_front() else { return };
+            match self.script.start(&run) {
+                Ok(child) => self.running = Some(Running { child, event: run.event, kill_at: now + RUN_LIMIT }),
+                Err(why) => log_warn!(Topic::Privsep, "{} not run for {}: {why}", self.script, run.event.word()),
+            }
+        }
+    }
+
+    /// When to call [`ScriptRunner::poll`] at the latest.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.running.as_ref().map(|running| running.kill_at)
+    }
+
+    /// Whether nothing runs or waits.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.running.is_none() && self.waiting.is_empty()
+    }
+
+    /// Kills what runs and forgets what waits.
+    pub fn abandon(&mut self) {
+        self.waiting.clear();
+        if let Some(mut running) = self.running.take() {
+            running.kill(&self.script);
+        }
+    }
+}
+
+impl Running {
+    /// Kills the run and all it started, and takes its end, which follows at once.
+    fn kill(&mut self, script: &Script) {
+        let limit = RUN_LIMIT.millis() / 1_000;
+        log_warn!(Topic::Privsep, "{script} {} killed: not done within {limit} s", self.event.word());
+        let group = i32::try_from(self.child.id()).map(nix::unistd::Pid::from_raw);
+        let killed = group.map(|group| nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL));
+        // Its session may not exist yet when it was only just started; then the process alone is killed.
+        if !matches!(killed, Ok(Ok(()))) && self.child.kill().is_err() {
+            return;
+        }
+        if let Err(why) = self.child.wait() {
+            log_warn!(Topic::Privsep, "lost sight of {script}: {why}");
+        }
+    }
+}
+
+fn log_end(script: &Script, event: ScriptEvent, status: ExitStatus) {
+    let event = event.word();
+    match (status.code(), status.signal()) {
+        (Some(0), _) => log_debug!(Topic::Privsep, "{script} {event} done"),
+        (Some(code), _) => log_warn!(Topic::Privsep, "{script} {event} ended with status {code}"),
+        (None, Some(signal)) => log_warn!(Topic::Privsep, "{script} {event} was killed by signal {signal}"),
+        (None, None) => log_warn!(Topic::Privsep, "{script} {event} ended: {status}"),
+    }
+}
+
+impl ScriptEvent {
+    /// Every event.
+    pub const ALL: [Self; 4] = [Self::TunnelUp, Self::TunnelDown, Self::LinkUp, Self::LinkDown];
+
+    /// The word in `$2`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::TunnelUp => "tuntap_up",
+            Self::TunnelDown => "tuntap_down",
+            Self::LinkUp => "rtun_up",
+            Self::LinkDown => "rtun_down",
+        }
+    }
+
+    /// Whether the event is about one link, which `$3` names.
+    #[must_use]
+    pub const fn is_of_link(self) -> bool {
+        matches!(self, Self::LinkUp | Self::LinkDown)
+    }
+}
+
+impl LinkName {
+    /// `name`, if a script may see it.
+    #[must_use]
+    pub fn new(name: &str) -> Option<Self> {
+        let is_good = |byte: u8| byte.is_ascii_graphic() || byte == b' ' || !byte.is_ascii();
+        let is_short = (1..=MAX_LINK_NAME).contains(&name.len());
+        // A leading dash could pass for an option of the programs a script hands it to.
+        (is_short && !name.starts_with('-') && name.bytes().all(is_good)).then(|| Self(name.to_owned()))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl ScriptEnvironment {
+    fn variables(&self) -> [(&'static str, &str); 6] {
+        [
+            ("IP4", &self.ip4),
+            ("IP6", &self.ip6),
+            ("IP4_GATEWAY", &self.ip4_gateway),
+            ("IP6_GATEWAY", &self.ip6_gateway),
+            ("IP4_ROUTES", &self.ip4_routes),
+            ("IP6_ROUTES", &self.ip6_routes),
+        ]
+    }
+}
+
+impl fmt::Display for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.display())
+    }
+}
+
+impl fmt::Display for ScriptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAbsolute(path) => write!(f, "statuscommand {}: give the whole path, from /", path.display()),
+            Self::Missing(path, why) => write!(f, "statuscommand {}: {why}", path.display()),
+            Self::NotAFile(path) => write!(f, "statuscommand {} is not a file", path.display()),
+            Self::Owner(path, uid) => {
+                write!(f, "statuscommand {0} belongs to user {uid}; `chown root {0}`", path.display())
+            }
+            Self::Open(path, mode) => {
+                write!(f, "statuscommand {0} is open to group or others ({mode:04o}); `chmod 700 {0}`", path.display())
+            }
+            Self::NotExecutable(path) => {
+                write!(f, "statuscommand {0} is not executable; `chmod 700 {0}`", path.display())
+            }
+            Self::Start(path, why) => write!(f, "statuscommand {} does not start: {why}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for ScriptError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::ScriptFile;
+
+    fn run(event: ScriptEvent, link: Option<&str>) -> ScriptRun {
+        let environment =
+            ScriptEnvironment { ip4: "10.9.0.1/24".into(), ip6_routes: "a b".into(), ..Default::default() };
+        let device = "mlvpn0".parse().expect("a name");
+        ScriptRun { device, event, link: link.and_then(LinkName::new), mtu: 1428, environment }
+    }
+
+    /// Polls at `now` until nothing is left to do.
+    fn finish(runner: &mut ScriptRunner, now: Instant) {
+        for _ in 0..20_000 {
+            runner.poll(now);
+            if runner.is_idle() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        panic!("still running");
+    }
+
+    #[test]
+    fn a_script_gets_mlvpns_arguments_and_environment_and_nothing_else_in_order() {
+        let file = ScriptFile::new(
+            "#!/bin/sh\n{ echo \"$# $*\"; env | grep -v ^PWD= | grep -v ^_= | grep -v ^SHLVL= | sort; } >> OUT",
+        );
+        let mut runner = ScriptRunner::new(Script::check(&file.path).expect("check"));
+        runner.enqueue(run(ScriptEvent::LinkUp, Some("adsl"))).expect("room");
+        runner.enqueue(run(ScriptEvent::TunnelUp, None)).expect("room");
+        finish(&mut runner, Instant::ORIGIN);
+        let environment = "DEVICE=mlvpn0\nIP4=10.9.0.1/24\nIP4_GATEWAY=\nIP4_ROUTES=\nIP6=\nIP6_GATEWAY=\nIP6_ROUTES=a b\n\
+                           MTU=1428\nPATH=/usr/sbin:/usr/bin:/sbin:/bin\n";
+        let expected = format!("3 mlvpn0 rtun_up adsl\n{environment}2 mlvpn0 tuntap_up\n{environment}");
+        assert_eq!(file.output(), expected);
+    }
+
+    #[test]
+    fn a_script_that_hangs_is_killed_with_all_it_started_and_the_next_runs() {
+        let file = ScriptFile::new("#!/bin/sh\nif [ $2 = rtun_up ]; then sleep 1000; fi; echo $2 >> OUT");
+        let mut runner = ScriptRunner::new(Script::check(&file.path).expect("check"));
+        runner.enqueue(run(ScriptEvent::LinkUp, Some("adsl"))).expect("room");
+        runner.enqueue(run(ScriptEvent::LinkDown, Some("adsl"))).expect("room");
+        runner.poll(Instant::ORIGIN);
+        assert_eq!(runner.deadline(), Some(Instant::ORIGIN + RUN_LIMIT));
+        finish(&mut runner, Instant::ORIGIN + RUN_LIMIT);
+        assert_eq!(file.output(), "rtun_down\n");
+    }
+
+    #[test]
+    fn a_script_others_could_change_is_refused_and_checked_again_at_each_run() {
+        let file = ScriptFile::new("#!/bin/sh\necho ran >> OUT");
+        let mut runner = ScriptRunner::new(Script::check(&file.path).expect("check"));
+        file.set_mode(0o720);
+        assert!(matches!(Script::check(&file.path), Err(ScriptError::Open(_, 0o720))));
+        runner.enqueue(run(ScriptEvent::LinkUp, Some("adsl"))).expect("room");
+        finish(&mut runner, Instant::ORIGIN);
+        assert_eq!(file.output(), "");
+        file.set_mode(0o600);
+        assert!(matches!(Script::check(&file.path), Err(ScriptError::NotExecutable(_))));
+        assert!(matches!(Script::check(Path::new("up.sh")), Err(ScriptError::NotAbsolute(_))));
+        assert!(matches!(Script::check(Path::new("/absent/up.sh")), Err(ScriptError::Missing(..))));
+        assert!(matches!(Script::check(Path::new("/")), Err(ScriptError::NotAFile(_))));
+    }
+
+    #[test]
+    fn the_queue_is_bounded_and_hands_back_what_does_not_fit() {
+        let file = ScriptFile::new("#!/bin/sh\n");
+        let mut runner = ScriptRunner::new(Script::check(&file.path).expect("check"));
+        for _ in 0..QUEUE_LEN {
+            runner.enqueue(run(ScriptEvent::LinkUp, Some("adsl"))).expect("room");
+        }
+        let extra = run(ScriptEvent::LinkDown, Some("adsl"));
+        assert_eq!(runner.enqueue(extra.clone()), Err(extra));
+    }
+
+    #[test]
+    fn link_names_that_could_mislead_a_script_are_refused() {
+        assert_eq!(LinkName::new("adsl 1").map(|name| name.as_str().to_owned()), Some("adsl 1".to_owned()));
+        for bad in ["", "-rf", "a\nb", "a\0b", &"x".repeat(65)] {
+            assert_eq!(LinkName::new(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,552 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! One link's UDP socket: bound to an address, an interface, or both, never blocking.
+//!
+//! A router's links come and go: an interface may be missing at start and an address may move. Errors therefore say
+//! whether waiting can help ([`OpenError::is_temporary`], with [`Backoff`](crate::backoff::Backoff) for how long), and
+//! sending tells trouble of the link from trouble of the datagram.
+
+use crate::interface::{self, InterfaceName};
+use crate::sys;
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrStorage, bind, setsockopt, socket as new_socket, sockopt,
+};
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Bytes asked for the socket's buffers each way: 100 ms at 80 Mbit/s, so that a burst outlives a scheduling delay. The
+/// kernel caps it at `net.core.rmem_max` and `wmem_max`.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// Errors of earlier datagrams (ICMP answers) taken off the socket per call before giving the loop its turn back.
+const STALE_ERRORS_PER_READ: usize = 8;
+
+/// The version of IP a link's datagrams travel over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6, and only that: a link that speaks both would hide which path it uses.
+    V6,
+}
+
+impl Family {
+    /// The family of `address`.
+    #[must_use]
+    pub const fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+}
+
+/// Where a link's datagrams leave from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkAddress {
+    /// The local address; `None` for any.
+    pub bind_addr: Option<IpAddr>,
+    /// The local UDP port; 0 lets the kernel choose.
+    pub bind_port: u16,
+    /// The interface all datagrams must use, whatever the routes say.
+    pub interface: Option<InterfaceName>,
+    /// The version of IP.
+    pub family: Family,
+}
+
+/// What happens to a datagram longer than the path's MTU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fragmentation {
+    /// The kernel fragments it, and learns from ICMP what fits. The default: an MLVPN peer whose MTU is set too high
+    /// (2.3.5's default of 1432 makes 1504-byte datagrams) still gets its packets through, slower, where forbidding
+    /// fragments would make a tunnel that passes pings and hangs downloads.
+    Kernel,
+    /// It is refused with [`SendError::TooLong`] and never fragmented on the way: for finding the path's MTU.
+    Never,
+}
+
+/// One link's open socket.
+#[derive(Debug)]
+pub struct LinkSocket {
+    socket: UdpSocket,
+    address: LinkAddress,
+}
+
+/// What a [`LinkSocket`] was doing when it could not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Socket,
+    Options,
+    Interface,
+    Bind,
+}
+
+/// Why a link's socket could not be opened; the text names the parameters and what to do.
+#[derive(Debug)]
+pub struct OpenError {
+    step: Step,
+    address: LinkAddress,
+    error: io::Error,
+}
+
+/// Why a datagram was not sent. None of these makes the socket useless.
+#[derive(Debug)]
+pub enum SendError {
+    /// The socket's buffer is full: wait until it is writable.
+    WouldBlock,
+    /// The link cannot send now: its interface is down, its address gone, or no route leads there.
+    LinkDown(io::Error),
+    /// The datagram is longer than the path carries, whose MTU (bytes, IP header included) is this where known.
+    TooLong {
+        /// The MTU of the path in bytes, IP header included.
+        path_mtu: Option<u32>,
+    },
+    /// The report of an *earlier* datagram: the peer's host answered that nobody listens, or cannot be reached.
+    Refused(io::Error),
+    /// Anything else.
+    Io(io::Error),
+}
+
+impl LinkSocket {
+    /// Opens and binds the link's socket.
+    ///
+    /// # Errors
+    /// An [`OpenError`]; ask it whether to try again later.
+    pub fn open(address: &LinkAddress) -> Result<Self, OpenError> {
+        let failed = |step| move |errno: Errno| OpenError { step, address: *address, error: errno.into() };
+        let family = match address.family {
+            Family::V4 => AddressFamily::Inet,
+            Family::V6 => AddressFamily::Inet6,
+        };
+        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+        let socket = new_socket(family, SockType::Datagram, flags, None).map_err(failed(Step::Socket))?;
+        set_options(&socket, address.family).map_err(failed(Step::Options))?;
+        set_fragmentation(&socket, address.family, Fragmentation::Kernel).map_err(|error| OpenError {
+            step: Step::Options,
+            address: *address,
+            error,
+        })?;
+        if let Some(name) = &address.interface {
+            setsockopt(&socket, sockopt::BindToDevice, &name.as_str().into()).map_err(failed(Step::Interface))?;
+        }
+        bind_local(&socket, address).map_err(failed(Step::Bind))?;
+        Ok(Self { socket: UdpSocket::from(socket), address: *address })
+    }
+
+    /// What the socket was opened for.
+    #[must_use]
+    pub fn address(&self) -> &LinkAddress {
+        &self.address
+    }
+
+    /// The address and port the socket has.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Chooses what happens to datagrams longer than the path's MTU; [`Fragmentation::Kernel`] until called.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn set_fragmentation(&self, fragmentation: Fragmentation) -> io::Result<()> {
+        set_fragmentation(&self.socket, self.address.family, fragmentation)
+    }
+
+    /// Receives one datagram into `buffer`: its length in bytes and its sender; `None` when none waits. A datagram
+    /// longer than `buffer` is cut.
+    ///
+    /// # Errors
+    /// The socket failed. ICMP reports about earlier datagrams are not errors of the socket and are skipped.
+    pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<Option<(usize, SocketAddr)>> {
+        for _ in 0..STALE_ERRORS_PER_READ {
+            let error = match self.socket.recv_from(buffer) {
+                Ok(received) => return Ok(Some(received)),
+                Err(error) => error,
+            };
+            match classify(error) {
+                SendError::WouldBlock => return Ok(None),
+                SendError::Io(error) => return Err(error),
+                SendError::LinkDown(_) | SendError::Refused(_) | SendError::TooLong { .. } => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Sends one datagram to `destination`.
+    ///
+    /// # Errors
+    /// A [`SendError`]; the datagram was not sent, and the socket stays usable.
+    pub fn send_to(&self, datagram: &[u8], destination: SocketAddr) -> Result<(), SendError> {
+        let mut error = match self.socket.send_to(datagram, destination) {
+            Ok(_) => return Ok(()),
+            Err(error) => classify(error),
+        };
+        if let SendError::Refused(_) = error {
+            // The report was about an earlier datagram and is taken now; this one deserves its own attempt.
+            error = match self.socket.send_to(datagram, destination) {
+                Ok(_) => return Ok(()),
+                Err(error) => classify(error),
+            };
+        }
+        if let SendError::TooLong { path_mtu } = &mut error {
+            *path_mtu = route_mtu(&self.address, destination).ok();
+        }
+        Err(error)
+    }
+}
+
+impl AsFd for LinkSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// The largest IP packet (bytes) a link can send whole from this machine: the MTU of its interface and of the route to
+/// `destination`, whichever is smaller; `None` when neither the interface, the local address nor the destination tells.
+///
+/// # Errors
+/// The interface or address is not there now, or no route leads to `destination`.
+pub fn outgoing_mtu(address: &LinkAddress, destination: Option<SocketAddr>) -> io::Result<Option<u32>> {
+    let holder = match (address.interface, address.bind_addr) {
+        (Some(name), _) => Some(name),
+        (None, Some(local)) => interface_of(local)?,
+        (None, None) => None,
+    };
+    let interface_mtu = holder.map(|name| interface::mtu(&name)).transpose()?;
+    let path_mtu = destination.map(|destination| route_mtu(address, destination)).transpose()?;
+    Ok(interface_mtu.into_iter().chain(path_mtu).min())
+}
+
+/// The MTU of the route from `address` to `destination`: a probe socket is connected, which sends nothing, and asked.
+fn route_mtu(address: &LinkAddress, destination: SocketAddr) -> io::Result<u32> {
+    let probe = LinkSocket::open(&LinkAddress { bind_port: 0, ..*address }).map_err(|failed| failed.error)?;
+    probe.socket.connect(destination)?;
+    let mtu = match address.family {
+        Family::V4 => sys::socket_option(&probe, libc::IPPROTO_IP, libc::IP_MTU),
+        Family::V6 => sys::socket_option(&probe, libc::IPPROTO_IPV6, libc::IPV6_MTU),
+    }?;
+    u32::try_from(mtu).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
+}
+
+/// The interface that has the address `local`.
+fn interface_of(local: IpAddr) -> io::Result<Option<InterfaceName>> {
+    let has_local = |address: &SockaddrStorage| match local {
+        IpAddr::V4(local) => address.as_sockaddr_in().is_some_and(|found| found.ip() == local),
+        IpAddr::V6(local) => address.as_sockaddr_in6().is_some_and(|found| found.ip() == local),
+    };
+    let mut interfaces = nix::ifaddrs::getifaddrs()?;
+    let found = interfaces.find(|interface| interface.address.as_ref().is_some_and(has_local));
+    Ok(found.and_then(|interface| interface.interface_name.parse().ok()))
+}
+
+fn set_options(socket: &OwnedFd, family: Family) -> Result<(), Errno> {
+    // As MLVPN 2.3.5: a restarted daemon takes its port over while the old one still says goodbye.
+    setsockopt(socket, sockopt::ReuseAddr, &true)?;
+    setsockopt(socket, sockopt::RcvBuf, &BUFFER_BYTES)?;
+    setsockopt(socket, sockopt::SndBuf, &BUFFER_BYTES)?;
+    if family == Family::V6 {
+        setsockopt(socket, sockopt::Ipv6V6Only, &true)?;
+    }
+    Ok(())
+}
+
+fn set_fragmentation(socket: &impl AsFd, family: Family, fragmentation: Fragmentation) -> io::Result<()> {
+    let (level, name, value) = match (family, fragmentation) {
+        (Family::V4, Fragmentation::Kernel) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_WANT),
+        (Family::V4, Fragmentation::Never) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE),
+        (Family::V6, Fragmentation::Kernel) => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_WANT),
+        (Family::V6, Fragmentation::Never) => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE),
+    };
+    sys::set_socket_option(socket, level, name, value)
+}
+
+fn bind_local(socket: &OwnedFd, address: &LinkAddress) -> Result<(), Errno> {
+    let port = address.bind_port;
+    let local = match (address.family, address.bind_addr) {
+        (Family::V4, None) => SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)),
+        (Family::V6, None) => SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, port, 0, 0)),
+        (Family::V4, Some(IpAddr::V4(ip))) => SocketAddr::V4(SocketAddrV4::new(ip, port)),
+        (Family::V6, Some(IpAddr::V6(ip))) => {
+            SocketAddr::V6(SocketAddrV6::new(ip, port, 0, scope(ip, address.interface)?))
+        }
+        (Family::V4 | Family::V6, Some(_)) => return Err(Errno::EAFNOSUPPORT),
+    };
+    bind(std::os::fd::AsRawFd::as_raw_fd(socket), &SockaddrStorage::from(local))
+}
+
+/// A link-local address means something on one interface only, which binding has to name.
+fn scope(ip: Ipv6Addr, interface: Option<InterfaceName>) -> Result<u32, Errno> {
+    match interface {
+        Some(name) if ip.is_unicast_link_local() => nix::net::if_::if_nametoindex(name.as_str()),
+        _ => Ok(0),
+    }
+}
+
+/// What an error of `send` or `recv` on an unconnected UDP socket is about.
+fn classify(error: io::Error) -> SendError {
+    match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
+        // ENOBUFS is the interface's queue, not the socket's, but the cure is the same: later.
+        Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM | Errno::EINTR => SendError::WouldBlock,
+        Errno::EMSGSIZE => SendError::TooLong { path_mtu: None },
+        Errno::ECONNREFUSED | Errno::EHOSTUNREACH | Errno::EHOSTDOWN | Errno::EPROTO | Errno::ENOPROTOOPT => {
+            SendError::Refused(error)
+        }
+        // EPERM and EACCES: a firewall rule drops what the link sends. EINVAL: the bound address left the machine.
+        Errno::EADDRNOTAVAIL
+        | Errno::ENETUNREACH
+        | Errno::ENETDOWN
+        | Errno::ENODEV
+        | Errno::ENXIO
+        | Errno::ENONET
+        | Errno::EINVAL
+        | Errno::EPERM
+        | Errno::EACCES => SendError::LinkDown(error),
+        _ => SendError::Io(error),
+    }
+}
+
+impl OpenError {
+    /// Whether trying again later can succeed without a change of configuration: an interface or address that is not
+    /// there yet, a port still held, memory short.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        let errno = Errno::from_raw(self.error.raw_os_error().unwrap_or(0));
+        matches!(
+            errno,
+            Errno::ENODEV
+                | Errno::ENXIO
+                | Errno::EADDRNOTAVAIL
+                | Errno::EADDRINUSE
+                | Errno::ENETDOWN
+                | Errno::ENOBUFS
+                | Errno::ENOMEM
+                | Errno::EMFILE
+                | Errno::ENFILE
+        )
+    }
+
+    fn advice(&self) -> &'static str {
+        match (self.step, Errno::from_raw(self.error.raw_os_error().unwrap_or(0))) {
+            (Step::Interface | Step::Bind, Errno::ENODEV | Errno::ENXIO) => "waiting for the interface to appear",
+            (Step::Bind, Errno::EADDRNOTAVAIL) => "waiting for the address to appear on this machine",
+            (Step::Bind, Errno::EADDRINUSE) => "another program holds the port; stop it or change bindport",
+            (Step::Bind, Errno::EACCES | Errno::EPERM) => "ports below 1024 need CAP_NET_BIND_SERVICE",
+            (Step::Bind, Errno::EAFNOSUPPORT) => "bindhost and remotehost must both be IPv4 or both IPv6",
+            (Step::Interface, Errno::EPERM) => "binding to an interface needs CAP_NET_RAW before Linux 5.7",
+            (Step::Socket, Errno::EAFNOSUPPORT) => "this kernel has no support for that version of IP",
+            _ => "the kernel refused it",
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
+    }
+}
+
+impl fmt::Display for LinkAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.bind_addr {
+            Some(ip) => write!(f, "{ip}")?,
+            None => write!(f, "any {} address", self.family)?,
+        }
+        if self.bind_port != 0 {
+            write!(f, " port {}", self.bind_port)?;
+        }
+        match self.interface {
+            Some(name) => write!(f, " on interface {name}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let step = match self.step {
+            Step::Socket => "open a socket for",
+            Step::Options => "set up the socket for",
+            Step::Interface => "use the interface of",
+            Step::Bind => "bind to",
+        };
+        write!(f, "cannot {step} {}: {}; {}", self.address, self.error, self.advice())
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WouldBlock => f.write_str("the socket's buffer is full"),
+            Self::LinkDown(why) => write!(f, "the link cannot send: {why}"),
+            Self::TooLong { path_mtu: Some(mtu) } => write!(f, "longer than the path's MTU of {mtu} bytes"),
+            Self::TooLong { path_mtu: None } => f.write_str("longer than the path's MTU"),
+            Self::Refused(why) => write!(f, "an earlier datagram was refused: {why}"),
+            Self::Io(why) => write!(f, "{why}"),
+        }
+    }
+}
+
+impl std::error::Error for SendError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::{DeviceKind, TunDevice};
+    use crate::sandbox;
+    use std::time::Duration;
+
+    fn from(bind_addr: &str) -> LinkAddress {
+        let ip: IpAddr = bind_addr.parse().expect("an address");
+        LinkAddress { bind_addr: Some(ip), bind_port: 0, interface: None, family: Family::of(ip) }
+    }
+
+    /// A TUN device that is up, stands for a link's interface, and has the address `network`.1/24.
+    fn wan(name: &str, network: &str, mtu: u32) -> TunDevice {
+        let device = TunDevice::create(name, DeviceKind::Tun, mtu).expect("create");
+        device.set_up().expect("up");
+        sandbox::run(&format!("ip addr add {network}.1/24 dev {name}"));
+        device
+    }
+
+    fn receive(socket: &LinkSocket) -> (Vec<u8>, SocketAddr) {
+        let mut buffer = [0; 2048];
+        loop {
+            if let Some((len, from)) = socket.recv_from(&mut buffer).expect("receive") {
+                return (buffer[..len].to_vec(), from);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// The next IPv4 UDP packet (or fragment of one) that left through `device`.
+    fn sent_through(device: &TunDevice) -> Vec<u8> {
+        let mut buffer = [0; 4096];
+        loop {
+            match device.read(&mut buffer).expect("read") {
+                Some(len) if buffer[0] == 0x45 && buffer[9] == 17 => return buffer[..len].to_vec(),
+                Some(_) => {}
+                None => std::thread::sleep(Duration::from_millis(1)),
+            }
+        }
+    }
+
+    #[test]
+    fn datagrams_pass_over_ipv4_and_ipv6() {
+        for local in ["127.0.0.1", "::1"] {
+            let (one, two) = match (LinkSocket::open(&from(local)), LinkSocket::open(&from(local))) {
+                (Ok(one), Ok(two)) => (one, two),
+                (Err(why), _) | (_, Err(why)) => {
+                    eprintln!("skipped: {why}");
+                    continue;
+                }
+            };
+            assert!(one.recv_from(&mut [0; 16]).expect("receive").is_none());
+            one.send_to(b"there", two.local_addr().expect("address")).expect("send");
+            let (datagram, sender) = receive(&two);
+            assert_eq!((datagram.as_slice(), sender), (&b"there"[..], one.local_addr().expect("address")));
+        }
+    }
+
+    #[test]
+    fn a_missing_interface_or_address_is_worth_waiting_for_and_one_of_the_other_family_is_not() {
+        sandbox::in_namespace("sockets on a TUN device", || {
+            let address = LinkAddress { interface: Some("wan0".parse().expect("a name")), ..from("10.1.0.1") };
+            let missing = LinkSocket::open(&address).expect_err("no interface");
+            assert!(missing.is_temporary() && missing.to_string().contains("wan0"), "{missing}");
+            let missing = LinkSocket::open(&from("10.1.0.1")).expect_err("no address");
+            assert!(missing.is_temporary() && missing.to_string().contains("10.1.0.1"), "{missing}");
+            let _device = wan("wan0", "10.1.0", 1400);
+            assert!(LinkSocket::open(&address).is_ok());
+            let mixed = LinkSocket::open(&LinkAddress { family: Family::V6, ..address }).expect_err("mixed");
+            assert!(!mixed.is_temporary() && mixed.to_string().contains("bindhost"), "{mixed}");
+        });
+    }
+
+    #[test]
+    fn an_interface_decides_over_the_routes() {
+        sandbox::in_namespace("sockets on TUN devices", || {
+            let (first, second) = (wan("wan0", "10.1.0", 1400), wan("wan1", "10.2.0", 1400));
+            sandbox::run("ip route add 198.51.100.0/24 dev wan0 && ip route add default dev wan1 metric 9");
+            let mut address = LinkAddress { bind_addr: None, bind_port: 0, interface: None, family: Family::V4 };
+            let peer = "198.51.100.1:5080".parse().expect("an address");
+            LinkSocket::open(&address).expect("open").send_to(b"by route", peer).expect("send");
+            assert_eq!(&sent_through(&first)[28..], b"by route");
+            address.interface = Some("wan1".parse().expect("a name"));
+            LinkSocket::open(&address).expect("open").send_to(b"by name", peer).expect("send");
+            assert_eq!(&sent_through(&second)[28..], b"by name");
+        });
+    }
+
+    #[test]
+    fn long_datagrams_are_fragmented_unless_that_is_forbidden() {
+        sandbox::in_namespace("sockets on a TUN device", || {
+            let device = wan("wan0", "10.1.0", 1300);
+            let socket = LinkSocket::open(&from("10.1.0.1")).expect("open");
+            let peer = "10.1.0.2:5080".parse().expect("an address");
+            socket.send_to(&[7; 1400], peer).expect("send");
+            let lengths = [sent_through(&device).len(), sent_through(&device).len()];
+            assert_eq!(lengths.iter().sum::<usize>(), 1400 + 8 + 20 + 20, "{lengths:?}");
+            socket.set_fragmentation(Fragmentation::Never).expect("set");
+            socket.send_to(&[7; 1272], peer).expect("a datagram that just fits");
+            let refused = socket.send_to(&[7; 1273], peer).expect_err("one byte too long");
+            assert!(matches!(refused, SendError::TooLong { path_mtu: Some(1300) }), "{refused}");
+        });
+    }
+
+    #[test]
+    fn trouble_of_the_link_is_told_from_trouble_of_the_socket() {
+        sandbox::in_namespace("sockets on a TUN device", || {
+            let device = wan("wan0", "10.1.0", 1400);
+            let socket = LinkSocket::open(&from("10.1.0.1")).expect("open");
+            let nowhere = socket.send_to(b"x", "203.0.113.1:1".parse().expect("an address")).expect_err("no route");
+            assert!(matches!(nowhere, SendError::LinkDown(_)), "{nowhere}");
+            let name = device.name();
+            drop(device);
+            // A program that another test is just starting may hold a copy of the device for a moment.
+            while interface::mtu(&name).is_ok() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let peer = "10.1.0.2:5080".parse().expect("an address");
+            let gone = socket.send_to(b"x", peer).expect_err("the interface is gone");
+            assert!(matches!(gone, SendError::LinkDown(_)), "{gone}");
+            let _back = wan("wan0", "10.1.0", 1400);
+            socket.send_to(b"x", peer).expect("the same socket works again");
+        });
+    }
+
+    #[test]
+    fn a_port_nobody_listens_on_does_not_break_the_socket() {
+        let socket = LinkSocket::open(&from("127.0.0.1")).expect("open");
+        let closed = LinkSocket::open(&from("127.0.0.1")).map(|gone| gone.local_addr()).expect("open");
+        for _ in 0..3 {
+            socket.send_to(b"x", closed.as_ref().copied().expect("address")).expect("send");
+            assert!(socket.recv_from(&mut [0; 16]).expect("receive").is_none());
+        }
+    }
+
+    #[test]
+    fn the_mtu_of_a_link_is_the_least_of_its_interface_and_its_route() {
+        sandbox::in_namespace("sockets on a TUN device", || {
+            let _device = wan("wan0", "10.1.0", 1400);
+            sandbox::run("ip route add 198.51.100.0/24 dev wan0 mtu 1280");
+            let mut address = from("10.1.0.1");
+            assert_eq!(outgoing_mtu(&address, None).expect("by address"), Some(1400));
+            let peer = Some("198.51.100.1:5080".parse().expect("an address"));
+            assert_eq!(outgoing_mtu(&address, peer).expect("by route"), Some(1280));
+            address.bind_addr = None;
+            assert_eq!(outgoing_mtu(&address, None).expect("nothing tells"), None);
+            address.interface = Some("wan0".parse().expect("a name"));
+            assert_eq!(outgoing_mtu(&address, None).expect("by name"), Some(1400));
+        });
+    }
+}
