@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The one file that reads a clock.
 
+use std::time::Duration;
+
 use mlvpn_core::words::time::Instant;
 use nix::time::{ClockId, clock_gettime};
 
@@ -12,6 +14,9 @@ use nix::time::{ClockId, clock_gettime};
 #[must_use]
 pub fn now() -> Instant {
     let time = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("CLOCK_BOOTTIME exists since Linux 2.6.39");
-    let (secs, nanos) = (time.tv_sec().unsigned_abs(), time.tv_nsec().unsigned_abs());
-    Instant::from_micros(secs.saturating_mul(1_000_000).saturating_add(nanos / 1_000))
+    // Through std's type: the kernel's fields are 32 bits wide on some routers.
+    let since_boot = Duration::from(time);
+    Instant::from_micros(
+        since_boot.as_secs().saturating_mul(1_000_000).saturating_add(since_boot.subsec_micros().into()),
+    )
 }
