@@ -19,6 +19,8 @@ if [ $# -gt 0 ]; then
 fi
 [ $# -gt 0 ] || set -- --profile router -p mlvpn
 [ "$targets" != all ] || targets=$(all_targets)
+# shellcheck disable=SC2086 # a list of target names
+require_target $targets
 
 cd "$root"
 for target in $targets; do

@@ -23,10 +23,16 @@ all_targets() {
     awk '!/^#/ && NF { print $1 }' "$here/targets"
 }
 
+# require_target TARGET..: ends the script unless the table has a row for each.
+require_target() {
+    for wanted; do
+        all_targets | grep -qxF -e "$wanted" || fail "unknown target '$wanted'; known are: $(all_targets | tr '\n' ' ')"
+    done
+}
+
 # target_column TARGET NUMBER: one field of the table's row for TARGET.
 target_column() {
-    awk -v target="$1" -v column="$2" '$1 == target { print $column; found = 1 } END { exit !found }' "$here/targets" ||
-        fail "unknown target '$1'; known are: $(all_targets | tr '\n' ' ')"
+    awk -v target="$1" -v column="$2" '$1 == target { print $column }' "$here/targets"
 }
 
 find_compiler() {
@@ -50,6 +56,7 @@ find_zig() {
 
 # use_target TARGET: exports what cargo needs to compile and link for TARGET.
 use_target() {
+    require_target "$1"
     find_compiler
     find_zig
     zig_target=$(target_column "$1" 2) zig_cpu=$(target_column "$1" 3) qemu=$(target_column "$1" 4)
