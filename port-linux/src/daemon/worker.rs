@@ -75,7 +75,7 @@ impl Worker {
         let general = &config.general;
         let device = TunDevice::create(general.interface_name.as_str(), general.tuntap, u32::from(mtu))?;
         log_info!(Topic::Tuntap, "created {} interface {}", device.kind(), device.name());
-        monitor.request(&Request::NameDevice(device.name()))?;
+        monitor.ask(&Request::NameDevice(device.name()))?;
         let reactor = Reactor::new()?;
         let netlink = Netlink::open()?;
         reactor.register(&device, Token::Device, Interest::Read)?;
@@ -130,7 +130,7 @@ impl Worker {
         match event {
             Event::Timer | Event::Signal(Signal::Child) => {}
             Event::Signal(Signal::Quit) => self.is_ending = true,
-            Event::Signal(Signal::Reload) => self.monitor.request(&Request::OpenConfig)?,
+            Event::Signal(Signal::Reload) => self.monitor.ask(&Request::OpenConfig)?,
             Event::Ready { token: Token::Device, .. } => self.read_device()?,
             Event::Ready { token: Token::Link(index), readiness } => self.serve_socket(usize::from(index), readiness)?,
             Event::Ready { token: Token::Netlink, .. } => self.read_netlink()?,
@@ -437,7 +437,7 @@ impl Worker {
         }
         log_info!(Topic::Tuntap, "mtu {mtu}");
         self.engine.set_mtu(mtu);
-        if let Err(why) = self.monitor.request(&Request::SetMtu(u32::from(mtu))) {
+        if let Err(why) = self.monitor.ask(&Request::SetMtu(u32::from(mtu))) {
             log_warn!(Topic::Tuntap, "cannot set the mtu of {}: {why}", self.device.name());
         }
     }
@@ -491,7 +491,7 @@ impl Worker {
     fn run_script(&self, event: ScriptEvent, link: Option<LinkId>) {
         let link = link.and_then(|id| LinkName::new(self.link_name(id.index())));
         let request = Request::RunScript { event, link, mtu: u32::from(self.engine.mtu()) };
-        if let Err(why) = self.monitor.request(&request) {
+        if let Err(why) = self.monitor.ask(&request) {
             log_warn!(Topic::Privsep, "cannot have the status command run: {why}");
         }
     }
