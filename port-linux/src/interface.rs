@@ -9,13 +9,13 @@ use std::os::fd::OwnedFd;
 use std::str::FromStr;
 
 /// The kernel's `IFNAMSIZ` less the closing zero byte.
-const MAX_LEN: usize = 15;
+pub const MAX_INTERFACE_NAME_BYTES: usize = 15;
 
 /// The name of a network interface, as the kernel would accept it, held in place.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct InterfaceName {
     /// The letters, then zero bytes up to the end; never empty, ASCII only.
-    bytes: [u8; MAX_LEN],
+    bytes: [u8; MAX_INTERFACE_NAME_BYTES],
 }
 
 /// Why a text is no interface name.
@@ -24,7 +24,10 @@ pub struct BadInterfaceName;
 
 impl fmt::Display for BadInterfaceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "an interface name has 1 to {MAX_LEN} letters, digits or signs, no space, '/' or ':'")
+        write!(
+            f,
+            "an interface name has 1 to {MAX_INTERFACE_NAME_BYTES} letters, digits or signs, no space, '/', ':' or '%'"
+        )
     }
 }
 
@@ -45,16 +48,34 @@ impl InterfaceName {
 
     /// The name's letters as bytes.
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        let len = self.bytes.iter().position(|&byte| byte == 0).unwrap_or(MAX_LEN);
+        let len = self.bytes.iter().position(|&byte| byte == 0).unwrap_or(MAX_INTERFACE_NAME_BYTES);
         self.bytes.get(..len).unwrap_or_default()
+    }
+
+    /// Stands where no valid name was read; the error reported keeps it from being used.
+    pub(crate) fn placeholder() -> Self {
+        let mut bytes = [0; MAX_INTERFACE_NAME_BYTES];
+        for (to, from) in bytes.iter_mut().zip(*b"mlvpn0") {
+            *to = from;
+        }
+        Self { bytes }
+    }
+
+    /// True when the kernel is to choose the number in the name (`%d`), which it does for a device it creates.
+    #[must_use]
+    pub fn is_pattern(&self) -> bool {
+        self.as_bytes().contains(&b'%')
     }
 
     fn checked(name: &[u8]) -> Option<Self> {
         let allowed = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b':');
-        if name.is_empty() || name.len() > MAX_LEN || name == b"." || name == b".." || !name.iter().all(allowed) {
+        let is_pattern = name.windows(2).filter(|two| two == b"%d").count() == 1;
+        let percents = name.iter().filter(|byte| **byte == b'%').count();
+        let is_sound = name.iter().all(allowed) && percents == usize::from(is_pattern);
+        if name.is_empty() || name.len() > MAX_INTERFACE_NAME_BYTES || name == b"." || name == b".." || !is_sound {
             return None;
         }
-        let mut bytes = [0; MAX_LEN];
+        let mut bytes = [0; MAX_INTERFACE_NAME_BYTES];
         bytes.get_mut(..name.len())?.copy_from_slice(name);
         Some(Self { bytes })
     }
@@ -114,7 +135,7 @@ mod tests {
 
     #[test]
     fn names_the_kernel_would_refuse_are_refused() {
-        for bad in ["", ".", "..", "sixteen-letters-", "a b", "a/b", "eth0:1", "tab\t", "umläut"] {
+        for bad in ["", ".", "..", "sixteen-letters-", "a b", "a/b", "eth0:1", "tab\t", "umläut", "a%", "%s", "%d%d"] {
             assert_eq!(bad.parse::<InterfaceName>(), Err(BadInterfaceName), "{bad:?}");
         }
         for good in ["mlvpn0", "a", "fifteen-letters", "wan.7", "pppoe-wan", "tun%d"] {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use mlvpn::cli::{self, Invocation, UsageError};
-use mlvpn::config;
+use mlvpn::{config, daemon};
 
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os()) {
@@ -18,7 +18,8 @@ fn main() -> ExitCode {
             Ok(false) => ExitCode::FAILURE,
             Err(error) => fail(&error.to_string()),
         },
-        Ok(Invocation::Run(_) | Invocation::Demo(_)) => fail("this build checks configurations only"),
+        Ok(Invocation::Run(options)) => daemon::run(&options),
+        Ok(Invocation::Demo(_)) => fail("this build has no demo"),
         Err(error) => {
             eprint!("{error}");
             ExitCode::from(UsageError::EXIT_CODE)

@@ -51,10 +51,8 @@ pub enum Token {
     Netlink,
     /// The channel between monitor and worker.
     Monitor,
-    /// A listening control socket, by number.
-    Listener(u16),
-    /// A control connection, by number.
-    Session(u16),
+    /// Answers of the resolver.
+    Resolver,
     /// The timer; only the reactor registers it.
     Timer,
     /// The signals; only the reactor registers them.
@@ -356,10 +354,9 @@ impl Token {
             Self::Link(number) => (1, number),
             Self::Netlink => (2, 0),
             Self::Monitor => (3, 0),
-            Self::Listener(number) => (4, number),
-            Self::Session(number) => (5, number),
-            Self::Timer => (6, 0),
-            Self::Signals => (7, 0),
+            Self::Resolver => (4, 0),
+            Self::Timer => (5, 0),
+            Self::Signals => (6, 0),
         };
         kind << 16 | u64::from(number)
     }
@@ -371,10 +368,9 @@ impl Token {
             1 => Self::Link(number),
             2 => Self::Netlink,
             3 => Self::Monitor,
-            4 => Self::Listener(number),
-            5 => Self::Session(number),
-            6 => Self::Timer,
-            7 => Self::Signals,
+            4 => Self::Resolver,
+            5 => Self::Timer,
+            6 => Self::Signals,
             _ => return None,
         })
     }
@@ -395,9 +391,8 @@ mod tests {
 
     #[test]
     fn every_token_comes_back_as_it_went_in() {
-        let plain = [Token::Device, Token::Netlink, Token::Monitor, Token::Timer, Token::Signals];
-        let numbered =
-            [0, 1, u16::MAX].into_iter().flat_map(|n| [Token::Link(n), Token::Listener(n), Token::Session(n)]);
+        let plain = [Token::Device, Token::Netlink, Token::Monitor, Token::Resolver, Token::Timer, Token::Signals];
+        let numbered = [0, 1, u16::MAX].into_iter().map(Token::Link);
         for token in plain.into_iter().chain(numbered) {
             assert_eq!(Token::decode(token.encode()), Some(token));
         }

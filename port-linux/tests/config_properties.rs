@@ -35,7 +35,7 @@ fn host() -> impl Strategy<Value = String> {
 }
 
 fn interface() -> impl Strategy<Value = InterfaceName> {
-    "[a-z][a-z0-9._-]{0,14}".prop_map(|name| InterfaceName::new(&name).expect("the pattern makes valid names"))
+    "[a-z][a-z0-9._-]{0,14}".prop_map(|name| name.parse().expect("the pattern makes valid names"))
 }
 
 fn cidr4() -> impl Strategy<Value = Cidr<Ipv4Addr>> {
@@ -155,7 +155,7 @@ fn render_general(page: &mut Page, general: &General) {
     page.set("password", std::str::from_utf8(general.password.expose()).expect("made from text"));
     page.set_if("statuscommand", general.statuscommand.as_ref().map(|path| path.display()));
     page.set("interface_name", &general.interface_name);
-    page.set("tuntap", general.tuntap.name());
+    page.set("tuntap", &general.tuntap.to_string());
     page.set_if("control_unix_path", general.control_unix_path.as_ref().map(|path| path.display()));
     page.set_if("control_bind_host", general.control_bind_host.as_ref());
     page.set_if("control_bind_port", general.control_bind_port);

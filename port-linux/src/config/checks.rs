@@ -8,7 +8,8 @@ use super::Config;
 use super::ini::Document;
 use super::read::GENERAL;
 use super::report::{Report, Reports, quotable};
-use super::types::{DeviceKind, Link};
+use super::types::Link;
+use crate::device::DeviceKind;
 
 /// What an Ethernet link carries in one frame.
 const LINK_MTU: u16 = 1500;

@@ -19,14 +19,13 @@ mod values;
 
 use std::sync::Arc;
 
+pub use crate::device::DeviceKind;
+pub use crate::interface::InterfaceName;
 pub use changes::Changes;
 pub use file::{MAX_FILE_BYTES, check, load, load_from, refused_permissions};
 pub use report::{MAX_REPORTS, Report, Severity};
 pub use secret::Secret;
-pub use types::{
-    Cidr, DeviceKind, Filter, General, InterfaceName, Link, MAX_FILTERS, MAX_INTERFACE_NAME_BYTES, MAX_LINK_NAME_BYTES,
-    MAX_LINKS, Mode,
-};
+pub use types::{Cidr, Filter, General, Link, MAX_FILTERS, MAX_LINK_NAME_BYTES, MAX_LINKS, Mode};
 
 use report::Reports;
 

@@ -10,9 +10,10 @@ use super::ini::{Document, Section};
 use super::options::SectionKind;
 use super::report::{Report, Reports, Severity};
 use super::secret::Secret;
-use super::types::{Filter, General, InterfaceName, Link, MAX_FILTERS, MAX_LINK_NAME_BYTES, MAX_LINKS, Mode};
+use super::types::{Filter, General, Link, MAX_FILTERS, MAX_LINK_NAME_BYTES, MAX_LINKS, Mode};
 use super::values::SectionReader;
 use super::{Config, checks};
+use crate::interface::InterfaceName;
 
 /// The name of the one section that is neither a link nor holds filters.
 pub(crate) const GENERAL: &str = "general";

@@ -6,6 +6,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use super::secret::Secret;
+use crate::device::DeviceKind;
+use crate::interface::InterfaceName;
 
 /// More links than any user has; it bounds what a file can make the daemon allocate.
 pub const MAX_LINKS: usize = 64;
@@ -31,68 +33,6 @@ impl Mode {
             Self::Client => "client",
             Self::Server => "server",
         }
-    }
-}
-
-/// What the tunnel's device carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeviceKind {
-    /// IP packets.
-    Tun,
-    /// Ethernet frames.
-    Tap,
-}
-
-impl DeviceKind {
-    /// The word in the file.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Tun => "tun",
-            Self::Tap => "tap",
-        }
-    }
-}
-
-/// Linux's `IFNAMSIZ` is 16, the closing NUL included.
-pub const MAX_INTERFACE_NAME_BYTES: usize = 15;
-
-/// A name the kernel takes for a network interface: 1 to 15 printable ASCII bytes, no space, `/`, `:` or `%`, and not
-/// `.` or `..`. One `%d` is allowed, which the kernel replaces by a free number when it creates the device.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InterfaceName(String);
-
-impl InterfaceName {
-    /// The name, if it is one.
-    #[must_use]
-    pub fn new(name: &str) -> Option<Self> {
-        let plain = name.replacen("%d", "", 1);
-        let fits = (1..=MAX_INTERFACE_NAME_BYTES).contains(&name.len()) && !matches!(name, "." | "..");
-        let valid = |b: u8| b.is_ascii_graphic() && !matches!(b, b'/' | b':' | b'%');
-        (fits && plain.bytes().all(valid)).then(|| Self(name.to_owned()))
-    }
-
-    /// Stands where no valid name was read; the error reported keeps it from being used.
-    pub(crate) fn placeholder() -> Self {
-        Self("mlvpn0".to_owned())
-    }
-
-    /// The name as the kernel wants it.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// True when the kernel is to choose the number in the name.
-    #[must_use]
-    pub fn is_pattern(&self) -> bool {
-        self.0.contains('%')
-    }
-}
-
-impl fmt::Display for InterfaceName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -218,17 +158,6 @@ impl Eq for Filter {}
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn interface_names_are_those_the_kernel_takes() {
-        for good in ["mlvpn0", "a", "fifteen-bytes-x", "eth0.100", "mlvpn%d", "wwan_1"] {
-            assert!(InterfaceName::new(good).is_some(), "{good}");
-        }
-        for bad in ["", ".", "..", "sixteen-bytes-xx", "a/b", "a b", "a:b", "a%", "%d%d", "%s", "a\u{e9}", "a\n"] {
-            assert!(InterfaceName::new(bad).is_none(), "{bad}");
-        }
-        assert!(InterfaceName::new("mlvpn%d").unwrap().is_pattern());
-    }
 
     #[test]
     fn filters_compare_by_what_they_do() {

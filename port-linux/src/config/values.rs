@@ -14,7 +14,9 @@ use super::ini::{Entry, Section};
 use super::options::{self, Absent, OPTIONS, OptionSpec, SectionKind, ValueKind};
 use super::report::{Report, Reports, Severity};
 use super::secret::Secret;
-use super::types::{Cidr, DeviceKind, InterfaceName, MAX_INTERFACE_NAME_BYTES, Mode};
+use super::types::{Cidr, Mode};
+use crate::device::DeviceKind;
+use crate::interface::{InterfaceName, MAX_INTERFACE_NAME_BYTES};
 
 /// A DNS name has at most 253 characters, and 2.3.5 keeps 255.
 const MAX_HOST_BYTES: usize = 255;
@@ -257,14 +259,15 @@ impl<'a> SectionReader<'a> {
         let spec = spec(self.kind, name);
         let Some((mut word, entry)) = self.trimmed(name) else {
             let Absent::Text(text) = spec.default else { return None };
-            return InterfaceName::new(text);
+            return text.parse().ok();
         };
         if word.is_ascii() && word.len() > MAX_INTERFACE_NAME_BYTES {
             word.truncate(MAX_INTERFACE_NAME_BYTES);
             self.warn(entry, "longer than 15 characters; the rest is cut off", "give at most 15 characters");
         }
         // The kernel fills in a pattern only for a device it creates, and only such an option has a default.
-        let interface = InterfaceName::new(&word).filter(|name| spec.default != Absent::Unset || !name.is_pattern());
+        let interface =
+            word.parse().ok().filter(|name: &InterfaceName| spec.default != Absent::Unset || !name.is_pattern());
         if interface.is_none() {
             let advice = "give 1 to 15 letters or digits, without spaces, '/', ':' or '%'";
             self.fail(entry, "not the name of a network interface", advice);

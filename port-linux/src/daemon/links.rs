@@ -9,7 +9,6 @@ use mlvpn_core::words::time::Instant;
 use super::resolver::{Addresses, Question};
 use crate::backoff::Backoff;
 use crate::config;
-use crate::interface::InterfaceName;
 use crate::netlink::Change;
 use crate::socket::{Family, LinkAddress, LinkSocket, OpenError, SendError};
 
@@ -90,7 +89,7 @@ impl LinkPort {
         let address = LinkAddress {
             bind_addr: addresses.local,
             bind_port: self.config.bindport.unwrap_or(0),
-            interface: self.interface(),
+            interface: self.config.bindinterface,
             family,
         };
         self.remote = addresses.remote;
@@ -162,7 +161,7 @@ impl LinkPort {
     pub(super) fn is_broken_by(&self, change: &Change) -> bool {
         match change {
             Change::LinkDown(interface) => {
-                let bound = self.interface();
+                let bound = self.config.bindinterface;
                 bound.is_some() && interface.name == bound
             }
             Change::AddressRemoved(_, address) => self.bound_address() == Some(*address),
@@ -172,10 +171,6 @@ impl LinkPort {
 
     fn bound_address(&self) -> Option<IpAddr> {
         self.socket.as_ref()?.address().bind_addr
-    }
-
-    fn interface(&self) -> Option<InterfaceName> {
-        self.config.bindinterface.as_ref()?.as_str().parse().ok()
     }
 
     fn keep(&mut self, datagram: &[u8], to: SocketAddr) {

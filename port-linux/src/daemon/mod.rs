@@ -17,7 +17,7 @@ use crate::cli::RunOptions;
 use crate::config::{self, Config, Report, Severity};
 use crate::log::{self, Filter, Target, Topic};
 use crate::privilege::{self, Capability, Identity, MonitorPlan, Split};
-use crate::script::{Script, ScriptEnvironment};
+use crate::script::Script;
 use crate::title::{self, ProcessTitle};
 use crate::{log_warn, reactor};
 use worker::Worker;
@@ -92,9 +92,10 @@ fn word(severity: Severity) -> &'static str {
 }
 
 fn init_log(options: &RunOptions, name: &str) -> Result<(), StartError> {
-    let topics = options.debug_tokens.iter().map(|token| {
-        token.parse::<Topic>().map_err(|unknown| StartError::from(format!("-D {token}: {unknown}")))
-    });
+    let topics = options
+        .debug_tokens
+        .iter()
+        .map(|token| token.parse::<Topic>().map_err(|unknown| StartError::from(format!("-D {token}: {unknown}"))));
     let topics = topics.collect::<Result<Vec<_>, _>>()?;
     let verbosity = i32::from(log::DEFAULT_VERBOSITY).saturating_add(options.verbosity).clamp(0, i32::from(u8::MAX));
     let target = if options.debug { Target::Stderr } else { Target::Syslog };

@@ -113,7 +113,8 @@ fn resolve(question: &Question) -> Result<Addresses, String> {
     let remotes = question.remote.as_ref().map(|(host, port)| look_up(host, *port)).transpose()?;
     let locals = locals.map_or_else(|| vec![None], |found| found.into_iter().map(|a| Some(a.ip())).collect());
     let remotes = remotes.map_or_else(|| vec![None], |found| found.into_iter().map(Some).collect::<Vec<_>>());
-    let pairs = remotes.iter().flat_map(|remote| locals.iter().map(|local| Addresses { local: *local, remote: *remote }));
+    let pairs =
+        remotes.iter().flat_map(|remote| locals.iter().map(|local| Addresses { local: *local, remote: *remote }));
     pairs.clone().find(Addresses::agree).ok_or_else(|| {
         "bindhost and remotehost have no IP version in common; give both an IPv4 or both an IPv6 address".to_owned()
     })
@@ -135,7 +136,10 @@ mod tests {
     #[test]
     fn addresses_are_taken_as_they_are() {
         let found = literal(&question(Some("127.0.0.1"), Some("192.0.2.1"))).expect("literal");
-        assert_eq!((found.local, found.remote), (Some(IpAddr::from([127, 0, 0, 1])), Some(([192, 0, 2, 1], 5080).into())));
+        assert_eq!(
+            (found.local, found.remote),
+            (Some(IpAddr::from([127, 0, 0, 1])), Some(([192, 0, 2, 1], 5080).into()))
+        );
         assert_eq!(literal(&question(None, None)), Some(Addresses { local: None, remote: None }));
         assert_eq!(literal(&question(None, Some("localhost"))), None);
     }

@@ -5,9 +5,7 @@ use mlvpn_core::state::keys::ClassicKey;
 use mlvpn_core::state::link::{LinkSettings, Role};
 use mlvpn_core::tunnel;
 use mlvpn_core::words::ids::Medium;
-use mlvpn_core::words::limits::{
-    CLASSIC_HEADER, ETHERNET_HEADER, IPV4_HEADER, IPV6_HEADER, TAG, VLAN_TAG, inner_mtu,
-};
+use mlvpn_core::words::limits::{CLASSIC_HEADER, ETHERNET_HEADER, IPV4_HEADER, IPV6_HEADER, TAG, VLAN_TAG, inner_mtu};
 use mlvpn_core::words::time::Duration;
 
 use crate::config::{Config, DeviceKind, Link, Mode};

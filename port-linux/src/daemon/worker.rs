@@ -132,7 +132,9 @@ impl Worker {
             Event::Signal(Signal::Quit) => self.is_ending = true,
             Event::Signal(Signal::Reload) => self.monitor.ask(&Request::OpenConfig)?,
             Event::Ready { token: Token::Device, .. } => self.read_device()?,
-            Event::Ready { token: Token::Link(index), readiness } => self.serve_socket(usize::from(index), readiness)?,
+            Event::Ready { token: Token::Link(index), readiness } => {
+                self.serve_socket(usize::from(index), readiness)?
+            }
             Event::Ready { token: Token::Netlink, .. } => self.read_netlink()?,
             Event::Ready { token: Token::Monitor, .. } => self.read_monitor()?,
             Event::Ready { token: Token::Resolver, .. } => self.read_resolver(),
@@ -154,10 +156,12 @@ impl Worker {
             let device = &self.device;
             let mut is_empty = true;
             if let Some(packet) = self.pool.packet_mut(&slot) {
-                packet.fill(|buffer| device.read(buffer).map(|len| {
-                    is_empty = len.is_none();
-                    len.unwrap_or(0)
-                }))?;
+                packet.fill(|buffer| {
+                    device.read(buffer).map(|len| {
+                        is_empty = len.is_none();
+                        len.unwrap_or(0)
+                    })
+                })?;
             }
             if is_empty {
                 self.pool.put(slot);
@@ -182,10 +186,12 @@ impl Worker {
             };
             let mut from = None;
             let received = self.pool.packet_mut(&slot).map_or(Ok(0), |packet| {
-                packet.fill(|buffer| socket.recv_from(buffer).map(|received| {
-                    from = received.map(|(_, from)| from);
-                    received.map_or(0, |(len, _)| len)
-                }))
+                packet.fill(|buffer| {
+                    socket.recv_from(buffer).map(|received| {
+                        from = received.map(|(_, from)| from);
+                        received.map_or(0, |(len, _)| len)
+                    })
+                })
             });
             match (received, from) {
                 (Ok(_), Some(from)) => {
@@ -415,7 +421,9 @@ impl Worker {
                 continue;
             }
             match change {
-                Change::LinkUp(_) | Change::AddressAdded(..) | Change::RouteChanged | Change::Overrun => port.hurry(now),
+                Change::LinkUp(_) | Change::AddressAdded(..) | Change::RouteChanged | Change::Overrun => {
+                    port.hurry(now)
+                }
                 Change::LinkDown(_) | Change::AddressRemoved(..) => {}
             }
         }
@@ -551,7 +559,8 @@ impl Worker {
 
 /// An engine with a seed of its own.
 pub(super) fn new_engine(config: &Config, mtu: u16) -> io::Result<Box<Engine>> {
-    let seed = crate::sys::random_seed()?;
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(io::Error::other)?;
     Ok(Box::new(Tunnel::new(settings::tunnel(config, mtu), seed)))
 }
 
