@@ -14,7 +14,7 @@ use nix::sys::socket::{
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// Bytes asked for the socket's buffers each way: 100 ms at 80 Mbit/s, so that a burst outlives a scheduling delay. The
 /// kernel caps it at `net.core.rmem_max` and `wmem_max`.
@@ -256,11 +256,14 @@ fn set_options(socket: &OwnedFd, family: Family) -> Result<(), Errno> {
 }
 
 fn set_fragmentation(socket: &impl AsFd, family: Family, fragmentation: Fragmentation) -> io::Result<()> {
-    let (level, name, value) = match (family, fragmentation) {
-        (Family::V4, Fragmentation::Kernel) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_WANT),
-        (Family::V4, Fragmentation::Never) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE),
-        (Family::V6, Fragmentation::Kernel) => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_WANT),
-        (Family::V6, Fragmentation::Never) => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE),
+    let (level, name) = match family {
+        Family::V4 => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER),
+        Family::V6 => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER),
+    };
+    // The values are the same for both versions of IP (linux/in.h, in6.h).
+    let value = match fragmentation {
+        Fragmentation::Kernel => libc::IP_PMTUDISC_WANT,
+        Fragmentation::Never => libc::IP_PMTUDISC_PROBE,
     };
     sys::set_socket_option(socket, level, name, value)
 }
@@ -276,7 +279,7 @@ fn bind_local(socket: &OwnedFd, address: &LinkAddress) -> Result<(), Errno> {
         }
         (Family::V4 | Family::V6, Some(_)) => return Err(Errno::EAFNOSUPPORT),
     };
-    bind(std::os::fd::AsRawFd::as_raw_fd(socket), &SockaddrStorage::from(local))
+    bind(socket.as_raw_fd(), &SockaddrStorage::from(local))
 }
 
 /// A link-local address means something on one interface only, which binding has to name.
