@@ -214,7 +214,7 @@ impl AsFd for LinkSocket {
 pub fn outgoing_mtu(address: &LinkAddress, destination: Option<SocketAddr>) -> io::Result<Option<u32>> {
     let holder = match (address.interface, address.bind_addr) {
         (Some(name), _) => Some(name),
-        (None, Some(local)) => interface_of(local)?,
+        (None, Some(local)) => interface::holding(local)?,
         (None, None) => None,
     };
     let interface_mtu = holder.map(|name| interface::mtu(&name)).transpose()?;
@@ -231,17 +231,6 @@ fn route_mtu(address: &LinkAddress, destination: SocketAddr) -> io::Result<u32> 
         Family::V6 => sys::socket_option(&probe, libc::IPPROTO_IPV6, libc::IPV6_MTU),
     }?;
     u32::try_from(mtu).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
-}
-
-/// The interface that has the address `local`.
-fn interface_of(local: IpAddr) -> io::Result<Option<InterfaceName>> {
-    let has_local = |address: &SockaddrStorage| match local {
-        IpAddr::V4(local) => address.as_sockaddr_in().is_some_and(|found| found.ip() == local),
-        IpAddr::V6(local) => address.as_sockaddr_in6().is_some_and(|found| found.ip() == local),
-    };
-    let mut interfaces = nix::ifaddrs::getifaddrs()?;
-    let found = interfaces.find(|interface| interface.address.as_ref().is_some_and(has_local));
-    Ok(found.and_then(|interface| interface.interface_name.parse().ok()))
 }
 
 fn set_options(socket: &OwnedFd, family: Family) -> Result<(), Errno> {
