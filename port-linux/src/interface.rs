@@ -2,9 +2,10 @@
 //! Network interfaces by name: the name itself, the MTU, and setting an interface up.
 
 use crate::sys;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, socket};
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::str::FromStr;
 
@@ -122,6 +123,20 @@ pub fn set_mtu(name: &InterfaceName, mtu: u32) -> io::Result<()> {
 /// The kernel's refusal: `EPERM` without `CAP_NET_ADMIN`, `ENODEV` when there is no such interface now.
 pub fn set_up(name: &InterfaceName) -> io::Result<()> {
     sys::set_interface_up(request_socket()?, name)
+}
+
+/// The interface that has the address `local` now; `None` when none has.
+///
+/// # Errors
+/// The kernel's refusal to list the addresses.
+pub fn holding(local: IpAddr) -> io::Result<Option<InterfaceName>> {
+    let has_local = |address: &SockaddrStorage| match local {
+        IpAddr::V4(local) => address.as_sockaddr_in().is_some_and(|found| found.ip() == local),
+        IpAddr::V6(local) => address.as_sockaddr_in6().is_some_and(|found| found.ip() == local),
+    };
+    let mut interfaces = nix::ifaddrs::getifaddrs()?;
+    let found = interfaces.find(|interface| interface.address.as_ref().is_some_and(has_local));
+    Ok(found.and_then(|interface| interface.interface_name.parse().ok()))
 }
 
 /// Interface requests go through any socket; a UNIX one exists on a kernel without IPv4, too.

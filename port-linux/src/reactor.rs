@@ -297,7 +297,7 @@ impl Reactor {
     }
 }
 
-/// The latest time the timer is set to: a hundred years, which a 32-bit `time_t` still cannot hold, so 2^31 - 1 seconds.
+/// The latest time the timer is set to: all a 32-bit `time_t` holds, 68 years after boot.
 const LATEST_MICROS: i64 = (i32::MAX as i64) * 1_000_000;
 
 fn watched_signals() -> SigSet {

@@ -195,7 +195,7 @@ impl ScriptRunner {
             match running.child.try_wait() {
                 Ok(Some(status)) => log_end(&self.script, running.event, status),
                 Ok(None) if now < running.kill_at => return,
-                Ok(None) => running.kill(&self.script),
+                Ok(None) => running.kill(&self.script, "it took too long"),
                 Err(why) => log_warn!(Topic::Privsep, "lost sight of {}: {why}", self.script),
             }
             self.running = None;
@@ -225,16 +225,15 @@ impl ScriptRunner {
     pub fn abandon(&mut self) {
         self.waiting.clear();
         if let Some(mut running) = self.running.take() {
-            running.kill(&self.script);
+            running.kill(&self.script, "the daemon ends");
         }
     }
 }
 
 impl Running {
     /// Kills the run and all it started, and takes its end, which follows at once.
-    fn kill(&mut self, script: &Script) {
-        let limit = RUN_LIMIT.millis() / 1_000;
-        log_warn!(Topic::Privsep, "{script} {} killed: not done within {limit} s", self.event.word());
+    fn kill(&mut self, script: &Script, why: &str) {
+        log_warn!(Topic::Privsep, "{script} {} killed: {why}", self.event.word());
         let group = i32::try_from(self.child.id()).map(nix::unistd::Pid::from_raw);
         let killed = group.map(|group| nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL));
         // Its session may not exist yet when it was only just started; then the process alone is killed.

@@ -14,7 +14,7 @@ use nix::sys::socket::{
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// Bytes asked for the socket's buffers each way: 100 ms at 80 Mbit/s, so that a burst outlives a scheduling delay. The
 /// kernel caps it at `net.core.rmem_max` and `wmem_max`.
@@ -214,7 +214,7 @@ impl AsFd for LinkSocket {
 pub fn outgoing_mtu(address: &LinkAddress, destination: Option<SocketAddr>) -> io::Result<Option<u32>> {
     let holder = match (address.interface, address.bind_addr) {
         (Some(name), _) => Some(name),
-        (None, Some(local)) => interface_of(local)?,
+        (None, Some(local)) => interface::holding(local)?,
         (None, None) => None,
     };
     let interface_mtu = holder.map(|name| interface::mtu(&name)).transpose()?;
@@ -233,17 +233,6 @@ fn route_mtu(address: &LinkAddress, destination: SocketAddr) -> io::Result<u32> 
     u32::try_from(mtu).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
 }
 
-/// The interface that has the address `local`.
-fn interface_of(local: IpAddr) -> io::Result<Option<InterfaceName>> {
-    let has_local = |address: &SockaddrStorage| match local {
-        IpAddr::V4(local) => address.as_sockaddr_in().is_some_and(|found| found.ip() == local),
-        IpAddr::V6(local) => address.as_sockaddr_in6().is_some_and(|found| found.ip() == local),
-    };
-    let mut interfaces = nix::ifaddrs::getifaddrs()?;
-    let found = interfaces.find(|interface| interface.address.as_ref().is_some_and(has_local));
-    Ok(found.and_then(|interface| interface.interface_name.parse().ok()))
-}
-
 fn set_options(socket: &OwnedFd, family: Family) -> Result<(), Errno> {
     // As MLVPN 2.3.5: a restarted daemon takes its port over while the old one still says goodbye.
     setsockopt(socket, sockopt::ReuseAddr, &true)?;
@@ -256,11 +245,14 @@ fn set_options(socket: &OwnedFd, family: Family) -> Result<(), Errno> {
 }
 
 fn set_fragmentation(socket: &impl AsFd, family: Family, fragmentation: Fragmentation) -> io::Result<()> {
-    let (level, name, value) = match (family, fragmentation) {
-        (Family::V4, Fragmentation::Kernel) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_WANT),
-        (Family::V4, Fragmentation::Never) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE),
-        (Family::V6, Fragmentation::Kernel) => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_WANT),
-        (Family::V6, Fragmentation::Never) => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE),
+    let (level, name) = match family {
+        Family::V4 => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER),
+        Family::V6 => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER),
+    };
+    // The values are the same for both versions of IP (linux/in.h, in6.h).
+    let value = match fragmentation {
+        Fragmentation::Kernel => libc::IP_PMTUDISC_WANT,
+        Fragmentation::Never => libc::IP_PMTUDISC_PROBE,
     };
     sys::set_socket_option(socket, level, name, value)
 }
@@ -276,7 +268,7 @@ fn bind_local(socket: &OwnedFd, address: &LinkAddress) -> Result<(), Errno> {
         }
         (Family::V4 | Family::V6, Some(_)) => return Err(Errno::EAFNOSUPPORT),
     };
-    bind(std::os::fd::AsRawFd::as_raw_fd(socket), &SockaddrStorage::from(local))
+    bind(socket.as_raw_fd(), &SockaddrStorage::from(local))
 }
 
 /// A link-local address means something on one interface only, which binding has to name.

@@ -5,6 +5,7 @@
 //! answer. What an error means is said where the call is used.
 
 use crate::interface::InterfaceName;
+use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 use std::ffi::CStr;
 use std::io;
@@ -167,10 +168,16 @@ pub(crate) fn fork() -> io::Result<Forked> {
     }
 }
 
-/// Has `command` start as the leader of a session and process group of its own.
+/// Has `command` start as the leader of a session and process group of its own, with no signal blocked: a program
+/// inherits what its parent blocked, and a reactor's owner blocks the signals that should end a program.
 pub(crate) fn own_session(command: &mut Command) {
-    let become_leader = || nix::unistd::setsid().map(drop).map_err(io::Error::from);
-    // SAFETY: between fork and exec only `setsid` runs, which is async-signal-safe and allocates nothing.
+    let become_leader = || {
+        SigSet::empty().thread_set_mask()?;
+        nix::unistd::setsid()?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec only `pthread_sigmask` and `setsid` run, which are async-signal-safe here (one
+    // thread, no lock) and allocate nothing.
     unsafe { command.pre_exec(become_leader) };
 }
 

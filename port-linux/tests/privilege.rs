@@ -7,6 +7,7 @@ use mlvpn::interface;
 use mlvpn::privilege::{self, Identity, Monitor, MonitorPlan, Notice, Request, Split, drop_privileges, split};
 use mlvpn::reactor::{Batch, Event, Reactor, Signal};
 use mlvpn::script::{LinkName, Script, ScriptEnvironment, ScriptEvent};
+use mlvpn::title::ProcessTitle;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal as Number, kill};
 use nix::unistd::Pid;
@@ -42,7 +43,10 @@ fn the_worker_gives_up_root_and_the_monitor_serves_it() {
     let status = start("serve", &directory.0).wait().expect("the monitor ends");
     assert_eq!(status.code(), Some(7), "the monitor ends with the worker's status");
     let told = std::fs::read_to_string(directory.0.join("out")).expect("the scripts ran");
-    assert_eq!(told, "0 held0 rtun_up adsl old 1400\n0 held0 tuntap_up  new 1300\n");
+    assert_eq!(
+        told,
+        "0 held0 rtun_up adsl old 1400 SigBlk:0000000000000000\n0 held0 tuntap_up  new 1300 SigBlk:0000000000000000\n"
+    );
 }
 
 fn signals_to_the_monitor_reach_the_worker() {
@@ -125,7 +129,9 @@ fn work(monitor: &Monitor) -> ExitCode {
     monitor.ask(&Request::NameDevice(device.name())).expect("ask");
     let nobody = privilege::identity("nobody", false).expect("a user");
     let Identity::User(user) = &nobody else { panic!("{nobody:?}") };
+    let title = ProcessTitle::open().expect("a title");
     drop_privileges(&nobody, &[privilege::Capability::BindLowPorts]).expect("drop");
+    title.set("mlvpn: test !adsl").expect("a title opened before the drop stays writable");
     assert_eq!(nix::unistd::getuid(), user.uid);
     let status = std::fs::read_to_string("/proc/self/status").expect("status");
     for expected in
@@ -192,7 +198,10 @@ impl Directory {
         std::fs::create_dir_all(&path).expect("a directory");
         std::fs::write(path.join("mlvpn.conf"), CONFIG).expect("a configuration");
         let script = path.join("status.sh");
-        let text = format!("#!/bin/sh\necho \"$(id -u) $1 $2 $3 $IP4 $MTU\" >> {}\n", path.join("out").display());
+        let text = format!(
+            "#!/bin/sh\necho \"$(id -u) $1 $2 $3 $IP4 $MTU $(grep SigBlk /proc/self/status | tr -d '\\t')\" >> {}\n",
+            path.join("out").display()
+        );
         std::fs::write(&script, text).expect("a script");
         for file in [script, path.join("mlvpn.conf")] {
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o700)).expect("chmod");
