@@ -154,8 +154,8 @@ fn render_general(page: &mut Page, general: &General) {
     page.set("mode", general.mode.name());
     page.set("password", std::str::from_utf8(general.password.expose()).expect("made from text"));
     page.set_if("statuscommand", general.statuscommand.as_ref().map(|path| path.display()));
-    page.set("interface_name", &general.interface_name);
-    page.set("tuntap", &general.tuntap.to_string());
+    page.set("interface_name", general.interface_name);
+    page.set("tuntap", general.tuntap.to_string());
     page.set_if("control_unix_path", general.control_unix_path.as_ref().map(|path| path.display()));
     page.set_if("control_bind_host", general.control_bind_host.as_ref());
     page.set_if("control_bind_port", general.control_bind_port);

@@ -185,6 +185,14 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
         self.span = self.members.iter().rposition(Option::is_some).map_or(0, |last| last.saturating_add(1));
     }
 
+    /// Gives back every packet the tunnel holds, before it is dropped.
+    pub fn clear<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>) {
+        self.reorder.restart();
+        while let Some(slot) = self.reorder.poll().or_else(|| Some(self.egress.pop_front()?.0)) {
+            pool.put(slot);
+        }
+    }
+
     /// Has the link say goodbye to its peer with the next datagram.
     pub fn disconnect_link(&mut self, id: LinkId) {
         if let Some(member) = self.member_mut(id) {

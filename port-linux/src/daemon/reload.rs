@@ -7,7 +7,7 @@ use mlvpn_core::words::ids::LinkId;
 use mlvpn_core::words::time::Instant;
 
 use super::settings;
-use super::worker::{Worker, new_engine};
+use super::worker::Worker;
 use crate::config::{self, Config};
 use crate::log::Topic;
 use crate::{log_info, log_warn};
@@ -52,7 +52,7 @@ impl Worker {
         self.config = newer;
         let mtu = self.config.general.mtu.unwrap_or(self.engine.mtu());
         if role_changed {
-            self.engine = new_engine(&self.config, mtu)?;
+            self.replace_engine(mtu)?;
         } else {
             self.engine.configure(settings::tunnel(&self.config, self.engine.mtu()));
         }

@@ -450,6 +450,13 @@ impl Worker {
         }
     }
 
+    /// Starts over with an engine for the configuration as it is now; every link must have been removed.
+    pub(super) fn replace_engine(&mut self, mtu: u16) -> io::Result<()> {
+        self.engine.clear(&mut self.pool);
+        self.engine = new_engine(&self.config, mtu)?;
+        Ok(())
+    }
+
     pub(super) fn link_name(&self, index: usize) -> &str {
         self.links.get(index).and_then(Option::as_ref).map_or("?", |port| &port.config.name)
     }
@@ -558,7 +565,7 @@ impl Worker {
 }
 
 /// An engine with a seed of its own.
-pub(super) fn new_engine(config: &Config, mtu: u16) -> io::Result<Box<Engine>> {
+fn new_engine(config: &Config, mtu: u16) -> io::Result<Box<Engine>> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(io::Error::other)?;
     Ok(Box::new(Tunnel::new(settings::tunnel(config, mtu), seed)))
