@@ -2,3 +2,4 @@
 //! mlvpn on Linux: devices, sockets, timers, configuration and the command line around `mlvpn-core`.
 
 pub mod clock;
+pub mod lab;
