@@ -18,4 +18,6 @@ mod direction;
 pub mod link;
 mod mishaps;
 pub mod spec;
+pub mod tcp;
 pub mod trace;
+pub mod virtual_time;
