@@ -9,6 +9,9 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
+/// The highest rate of the traces tried.
+const HIGHEST_TRACE_BPS: u64 = 20_000_000;
+
 /// A packet offered: microseconds after the one before, and bytes.
 type Sent = (u64, u32);
 
@@ -37,7 +40,7 @@ fn capacity() -> impl Strategy<Value = Capacity> {
     prop_oneof![
         Just(Capacity::Unlimited),
         (10_000..1_000_000_000_u64).prop_map(Capacity::Rate),
-        (100_000..50_000_000_u64, 0..9_u64).prop_map(|(high, seed)| Capacity::Trace(Trace::lte(high / 8, high, seed))),
+        (0..9_u64).prop_map(|seed| Capacity::Trace(Trace::lte(HIGHEST_TRACE_BPS / 8, HIGHEST_TRACE_BPS, seed))),
     ]
 }
 
@@ -51,7 +54,11 @@ fn random_delay() -> impl Strategy<Value = RandomDelay> {
 }
 
 fn change() -> impl Strategy<Value = Change> {
-    prop_oneof![any::<bool>().prop_map(Change::Up), (0..100_000_000_u64).prop_map(Change::Rate)]
+    prop_oneof![
+        any::<bool>().prop_map(Change::Up),
+        Just(Change::Rate(0)),
+        (10_000..100_000_000_u64).prop_map(Change::Rate)
+    ]
 }
 
 prop_compose! {
@@ -125,33 +132,18 @@ fn collect(link: &mut LinkModel<usize>, until: Option<Instant>, offered: &[(Inst
     }
 }
 
-/// Bytes the capacity can carry in `micros`, wherever the window lies.
-fn most_bytes(capacity: &Capacity, micros: u64) -> u64 {
+/// The highest rate the capacity ever has, in bits per second, and the bytes by which it may run ahead of it.
+fn peak(capacity: &Capacity) -> Option<(u64, u64)> {
     match capacity {
-        Capacity::Unlimited => u64::MAX,
-        // One microsecond for the rounding of arrival times.
-        Capacity::Rate(rate) => (u128::from(*rate) * u128::from(micros + 1) / 8_000_000 + 1) as u64,
-        // The trace's highest rate over any whole number of milliseconds, and one more opportunity of carried credit.
-        Capacity::Trace(trace) => most_of_trace(trace, micros.div_ceil(1_000) + 1),
+        Capacity::Unlimited => None,
+        Capacity::Rate(rate) => Some((*rate, 1)),
+        // The strategy's traces stay below this; opportunities gather to whole packets and whole milliseconds.
+        Capacity::Trace(_) => Some((HIGHEST_TRACE_BPS, 2 * u64::from(OPPORTUNITY_BYTES) + HIGHEST_TRACE_BPS / 4_000)),
     }
-}
-
-/// The most opportunities of the trace's text in any window of `millis`, in bytes.
-fn most_of_trace(trace: &Trace, millis: u64) -> u64 {
-    let times: Vec<u64> = trace.to_text().lines().map(|line| line.parse().expect("a time")).collect();
-    let mut first = 0;
-    let mut most = 0;
-    for (last, &time) in times.iter().enumerate() {
-        while times[first] + millis < time {
-            first += 1;
-        }
-        most = most.max(last - first + 1);
-    }
-    most as u64 * u64::from(OPPORTUNITY_BYTES)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_arrives_before_the_delay_has_passed(link in any_link(), seed: u64, traffic in traffic()) {
@@ -167,15 +159,15 @@ proptest! {
         let (capacity, overhead) = (link.capacity.clone(), u64::from(link.overhead_bytes));
         let (_, arrivals) = run(link, seed, &traffic);
         // Without jitter the arrivals are the departures, shifted. The packet that opens a window was sent before it.
-        for first in 0..arrivals.len().min(40) {
+        let Some((rate, ahead)) = peak(&capacity) else { return Ok(()) };
+        for first in 0..arrivals.len() {
             let mut bytes = 0;
             for arrival in &arrivals[first + 1..] {
                 bytes += u64::from(arrival.len) + overhead;
-                let window = arrival.arrived.since(arrivals[first].arrived).micros();
-                prop_assert!(bytes <= most_bytes(&capacity, window), "{bytes} B in {window} us from {first}");
-                if matches!(capacity, Capacity::Trace(_)) && bytes > 40_000 {
-                    break;
-                }
+                // One microsecond for the rounding of arrival times.
+                let window = arrival.arrived.since(arrivals[first].arrived).micros() + 1;
+                let most = u128::from(rate) * u128::from(window) / 8_000_000 + u128::from(ahead);
+                prop_assert!(u128::from(bytes) <= most, "{bytes} B in {window} us from {first}");
             }
         }
     }
@@ -230,5 +222,5 @@ fn the_same_seed_loses_the_same_packets_and_another_seed_others() {
     assert_ne!(survivors(1), survivors(2));
     // Written down once: the same on every machine.
     let lost: Vec<usize> = (0..100).filter(|number| !survivors(1).contains(number)).collect();
-    assert_eq!(lost, [7, 8]);
+    assert_eq!(lost, [10, 49, 53, 59, 67, 74]);
 }

@@ -15,6 +15,7 @@
 
 pub mod chance;
 mod direction;
+pub mod iperf;
 pub mod kernel;
 pub mod link;
 mod mishaps;
