@@ -8,6 +8,7 @@ use mlvpn_core::words::time::{Duration, Instant};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 
 /// The highest rate of the traces tried.
 const HIGHEST_TRACE_BPS: u64 = 20_000_000;
@@ -142,8 +143,14 @@ fn peak(capacity: &Capacity) -> Option<(u64, u64)> {
     }
 }
 
+/// A failure prints its input and keeps its seed beside this file.
+fn config() -> ProptestConfig {
+    let keep = FileFailurePersistence::WithSource("regressions");
+    ProptestConfig { cases: 128, failure_persistence: Some(Box::new(keep)), ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn nothing_arrives_before_the_delay_has_passed(link in any_link(), seed: u64, traffic in traffic()) {

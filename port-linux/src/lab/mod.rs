@@ -14,6 +14,7 @@
 //! ```
 
 pub mod chance;
+mod counters;
 mod direction;
 pub mod iperf;
 pub mod kernel;

@@ -59,12 +59,10 @@ pub(super) fn add_default_route(interface: &str, example: IpAddr, table: u32) ->
 /// Sends what has `source` as its source address to a routing table of its own.
 pub(super) fn add_source_rule(source: IpAddr, table: u32) -> io::Result<()> {
     let mut request = Request::new(RTM_NEWRULE, libc::NLM_F_CREATE | libc::NLM_F_EXCL);
-    let source = octets(source).into_boxed_slice();
-    let (family, bits) = if source.len() == 4 { (libc::AF_INET, 32) } else { (libc::AF_INET6, 128) };
-    let family = u8::try_from(family).map_err(io::Error::other)?;
-    request.bytes(&[family, 0, bits, 0, libc::RT_TABLE_UNSPEC, 0, 0, FR_ACT_TO_TBL]);
+    let bits = if source.is_ipv4() { 32 } else { 128 };
+    request.bytes(&[family(source), 0, bits, 0, libc::RT_TABLE_UNSPEC, 0, 0, FR_ACT_TO_TBL]);
     request.word(0);
-    request.attribute(FRA_SRC, &source);
+    request.attribute(FRA_SRC, &octets(source));
     request.attribute(FRA_TABLE, &table.to_ne_bytes());
     request.perform()
 }
@@ -73,11 +71,11 @@ fn index_of(interface: &str) -> io::Result<u32> {
     Ok(if_nametoindex(interface)?)
 }
 
+/// `AF_INET` and `AF_INET6`, which every Linux numbers alike, as the byte that messages carry.
 const fn family(address: IpAddr) -> u8 {
-    // Both constants are small on every Linux (2 and 10).
     match address {
-        IpAddr::V4(_) => libc::AF_INET.to_ne_bytes()[if cfg!(target_endian = "little") { 0 } else { 3 }],
-        IpAddr::V6(_) => libc::AF_INET6.to_ne_bytes()[if cfg!(target_endian = "little") { 0 } else { 3 }],
+        IpAddr::V4(_) => 2,
+        IpAddr::V6(_) => 10,
     }
 }
 
