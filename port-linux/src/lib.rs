@@ -8,6 +8,7 @@ pub mod config;
 pub mod daemon;
 pub mod device;
 pub mod interface;
+pub mod lab;
 pub mod log;
 pub mod netlink;
 pub mod privilege;
