@@ -246,6 +246,7 @@ pub(crate) fn write_syslog(priority: libc::c_int, line: &CStr) {
 /// library cannot name.
 pub(crate) fn local_time(seconds: i64) -> Option<[i32; 6]> {
     // The C library's own width, 32 bits on some routers.
+    #[allow(clippy::useless_conversion, reason = "the C library's time has 32 bits on some routers")]
     let seconds = seconds.try_into().ok()?;
     // SAFETY: `tm` is a C structure of integers and one pointer; all zero bytes are a valid value of it.
     let mut broken: libc::tm = unsafe { mem::zeroed() };
