@@ -188,8 +188,14 @@ fn arrivals() -> impl Strategy<Value = Vec<(u64, u8)>> {
     proptest::collection::vec((0..15_000u64, 0..20u8), 1..300)
 }
 
-/// Plays packets sent 400 µs apart; returns what came out, and when, and when each arrived first.
-fn play(packets: &[(u64, u8)]) -> Result<(Vec<(u64, Instant)>, BTreeMap<u64, Instant>), TestCaseError> {
+/// What came out, and when.
+type Departures = Vec<(u64, Instant)>;
+
+/// When each packet arrived first.
+type Arrivals = BTreeMap<u64, Instant>;
+
+/// Plays packets sent 400 µs apart.
+fn play(packets: &[(u64, u8)]) -> Result<(Departures, Arrivals), TestCaseError> {
     let mut flights = Vec::new();
     for (number, (delay, fate)) in packets.iter().enumerate() {
         let at = Instant::from_micros(number as u64 * 400 + delay);
