@@ -16,6 +16,7 @@
 pub mod chance;
 mod counters;
 mod direction;
+pub mod engine;
 pub mod iperf;
 pub mod kernel;
 pub mod link;
