@@ -215,6 +215,7 @@ mod tests {
     use super::super::run::{Audience, Halt, Pace, Run};
     use super::*;
     use mlvpn_core::words::time::Duration;
+    use std::io;
 
     struct AtOnce;
 
@@ -227,8 +228,12 @@ mod tests {
     struct Nobody;
 
     impl Audience for Nobody {
-        fn announce(&mut self, _plan: &Plan, _act: &Act) {}
-        fn show(&mut self, _plan: &Plan, _record: &Record) {}
+        fn announce(&mut self, _plan: &Plan, _act: &Act) -> io::Result<()> {
+            Ok(())
+        }
+        fn show(&mut self, _plan: &Plan, _record: &Record) -> io::Result<()> {
+            Ok(())
+        }
     }
 
     fn play(links: &str, seconds: u32) -> Record {

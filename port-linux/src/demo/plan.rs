@@ -69,6 +69,36 @@ pub(super) struct Act {
     pub(super) parts: Vec<Part>,
 }
 
+/// What the demo is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// Two engines and two TCP stacks in this process.
+    #[default]
+    Emulated,
+    /// Two daemons, real devices and the kernel's TCP in network namespaces.
+    Kernel,
+}
+
+impl Manner {
+    /// What is at work, in words.
+    pub(super) const fn description(self) -> &'static str {
+        match self {
+            Self::Emulated => "two engines and TCP (smoltcp, CUBIC) in this process",
+            Self::Kernel => "two daemons, TUN devices and the kernel's TCP (CUBIC)",
+        }
+    }
+
+    /// The largest share of a link's rate that payload can have, in tenths of a percent: what headers leave of a full
+    /// packet. TCP and IPv4 take 40 bytes; Linux adds 12 for timestamps.
+    pub(super) const fn ceiling_permille(self) -> u64 {
+        let headers = match self {
+            Self::Emulated => 40,
+            Self::Kernel => 52,
+        };
+        (TUNNEL_MTU as u64 - headers) * 1_000 / LINK_MTU as u64
+    }
+}
+
 /// The whole demo.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
@@ -78,6 +108,7 @@ pub(super) struct Plan {
     pub(super) fastest: usize,
     /// All acts together.
     pub(super) total: Duration,
+    pub(super) manner: Manner,
 }
 
 /// A `--links` that describes nothing to show.
@@ -128,7 +159,22 @@ impl Plan {
         let total = Duration::from_secs(u64::from(seconds.unwrap_or(DEFAULT_SECONDS)));
         let fastest = (0..links.len()).rev().max_by_key(|&index| links[index].down_bps).unwrap_or(0);
         let acts = acts(links.len(), total);
-        Ok(Self { links, acts, fastest, total })
+        Ok(Self { links, acts, fastest, total, manner: Manner::default() })
+    }
+
+    /// A stretch in words; links count from one.
+    pub(super) fn title(&self, stretch: Stretch) -> String {
+        let fastest = self.fastest + 1;
+        match stretch {
+            Stretch::Alone(index) => format!("link {} alone", index + 1),
+            Stretch::Together => match self.links.len() {
+                1 => "before the pull".to_owned(),
+                2 => "both links bonded".to_owned(),
+                count => format!("all {count} links bonded"),
+            },
+            Stretch::Pulled => format!("link {fastest} pulled"),
+            Stretch::Back => format!("link {fastest} back"),
+        }
     }
 
     /// Links of these numbers together, in bits per second.
@@ -195,11 +241,8 @@ fn acts(links: usize, total: Duration) -> Vec<Act> {
         .map(|index| Act { links: vec![index], parts: vec![settled(Stretch::Alone(index), alone, 2_000)] })
         .collect();
     let whole = |stretch, share| Part { stretch, length: percent(share), settle: Duration::ZERO };
-    let parts = vec![
-        settled(Stretch::Together, percent(32), 3_000),
-        whole(Stretch::Pulled, 17),
-        whole(Stretch::Back, 21),
-    ];
+    let parts =
+        vec![settled(Stretch::Together, percent(32), 3_000), whole(Stretch::Pulled, 17), whole(Stretch::Back, 21)];
     acts.push(Act { links: (0..links).collect(), parts });
     acts
 }

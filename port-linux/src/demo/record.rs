@@ -224,9 +224,13 @@ pub(super) mod tests {
         let links = plan.links.iter().enumerate().map(|(index, link)| LinkSample {
             carried_bytes: if is_used(index) { link.down_bps / 80 } else { 0 },
             offered: 100,
-            lost: u64::from(!is_used(index)),
+            lost: u64::from(!is_used(index) && stretch == Stretch::Pulled),
             round_trip: is_used(index).then(|| ms(100)),
-            state: if is_used(index) { LinkState::Up } else { LinkState::Silent },
+            state: match stretch {
+                _ if is_used(index) => LinkState::Up,
+                Stretch::Pulled => LinkState::Silent,
+                Stretch::Alone(_) | Stretch::Together | Stretch::Back => LinkState::Unused,
+            },
             is_pulled: stretch == Stretch::Pulled && index == plan.fastest,
         });
         let payload_bytes = plan.capacity_bps(stretch) / 80 * 92 / 100;

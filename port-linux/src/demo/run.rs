@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Plays a plan on a stage, and watches.
 
-use std::fmt;
+use std::{fmt, io};
 
 use mlvpn_core::words::time::{Duration, Instant};
 
@@ -47,9 +47,9 @@ pub(super) trait Pace {
 /// Whom to show what is seen.
 pub(super) trait Audience {
     /// A tunnel is being set up.
-    fn announce(&mut self, plan: &Plan, act: &Act);
+    fn announce(&mut self, plan: &Plan, act: &Act) -> io::Result<()>;
     /// There is a new sample.
-    fn show(&mut self, plan: &Plan, record: &Record);
+    fn show(&mut self, plan: &Plan, record: &Record) -> io::Result<()>;
 }
 
 /// Why the demo ended before its end.
@@ -73,6 +73,13 @@ impl fmt::Display for Halt {
 impl From<String> for Halt {
     fn from(why: String) -> Self {
         Self::Failed(why)
+    }
+}
+
+/// Nobody watches any more.
+impl From<io::Error> for Halt {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(format!("cannot show what happens: {error}"))
     }
 }
 
@@ -117,7 +124,7 @@ impl Run<'_> {
     }
 
     fn play_act(&mut self, act: &Act, progress: &mut Progress) -> Result<(), Halt> {
-        self.audience.announce(self.plan, act);
+        self.audience.announce(self.plan, act)?;
         self.stage.open(&act.links, progress.now)?;
         self.wait_until_up(act, progress)?;
         for (idle, link) in progress.record.idle_round_trips.iter_mut().zip(&progress.reading.links) {
@@ -215,7 +222,7 @@ impl Run<'_> {
         self.tick(progress)?;
         if progress.now.since(progress.sampled_at) >= SAMPLE {
             progress.keep_sample(stretch);
-            self.audience.show(self.plan, &progress.record);
+            self.audience.show(self.plan, &progress.record)?;
         }
         Ok(())
     }
