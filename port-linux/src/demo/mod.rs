@@ -5,9 +5,11 @@
 //! Plan (--links, --seconds) ─▶ Run on a Stage, at a Pace, before an Audience ─▶ Record ─▶ table, JSON, SVG
 //! ```
 
+mod daemon;
 mod emulated;
 mod figures;
 mod json;
+mod kernel;
 mod pace;
 mod plan;
 mod record;
@@ -22,6 +24,7 @@ use std::process::ExitCode;
 
 use crate::cli::{DemoOptions, UsageError};
 use emulated::Emulated;
+use kernel::Kernel;
 use pace::WallClock;
 use plan::{Manner, Plan};
 use record::Record;
@@ -55,11 +58,12 @@ pub fn run(options: &DemoOptions) -> ExitCode {
 
 fn play(plan: &Plan, options: &DemoOptions) -> Result<Record, Halt> {
     let failed = |what: &str, error: io::Error| Halt::Failed(format!("{what}: {error}"));
+    // First, so that threads and children are born with the signals blocked and leave them to this thread.
+    let mut pace = WallClock::start(plan.manner).map_err(|error| failed("cannot catch signals", error))?;
     let mut stage: Box<dyn Stage> = match plan.manner {
         Manner::Emulated => Box::new(Emulated::new(plan.clone(), [seed()?, seed()?])),
-        Manner::Kernel => return Err(Halt::Failed("this build has no kernel demo".to_owned())),
+        Manner::Kernel => Box::new(Kernel::new(plan, seed()?)?),
     };
-    let mut pace = WallClock::start(plan.manner).map_err(|error| failed("cannot catch signals", error))?;
     let mut view = View::new(if options.json { Style::Silent } else { Style::of_stdout() });
     Run { plan, stage: &mut *stage, pace: &mut pace, audience: &mut view }.play()
 }

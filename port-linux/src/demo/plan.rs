@@ -192,15 +192,15 @@ impl Plan {
         self.sum_bps(&all.collect::<Vec<_>>())
     }
 
-    /// A TCP buffer that fills the links and half of the shortest queue: the built-in TCP has no selective
-    /// acknowledgements, so that overflowing a queue would cost it far more than it costs a kernel's.
+    /// A TCP buffer that fills the links and a quarter of the shortest queue: the built-in TCP has no
+    /// selective acknowledgements, so that overflowing a queue would cost it far more than it costs a kernel's.
     pub(super) fn buffer_bytes(&self, links: &[usize]) -> usize {
         const LEAST: u64 = 64 << 10;
         const MOST: u64 = 32 << 20;
         let used = || links.iter().filter_map(|&index| self.links.get(index));
         let round_trip = used().map(|link| link.spec.delay.micros().saturating_mul(2)).max().unwrap_or(0);
         let queue = used().map(queue_micros).min().unwrap_or(0);
-        let span = u128::from(round_trip.saturating_add(queue / 2));
+        let span = u128::from(round_trip.saturating_add(queue / 4));
         let bytes = u128::from(self.sum_bps(links)) * span / 8_000_000;
         usize::try_from(bytes.clamp(u128::from(LEAST), u128::from(MOST))).unwrap_or(usize::MAX)
     }
@@ -242,7 +242,7 @@ fn acts(links: usize, total: Duration) -> Vec<Act> {
         .collect();
     let whole = |stretch, share| Part { stretch, length: percent(share), settle: Duration::ZERO };
     let parts =
-        vec![settled(Stretch::Together, percent(32), 3_000), whole(Stretch::Pulled, 17), whole(Stretch::Back, 21)];
+        vec![settled(Stretch::Together, percent(28), 3_000), whole(Stretch::Pulled, 17), whole(Stretch::Back, 25)];
     acts.push(Act { links: (0..links).collect(), parts });
     acts
 }
@@ -289,11 +289,11 @@ mod tests {
     }
 
     #[test]
-    fn the_buffer_fills_the_links_and_half_of_the_shortest_queue() {
-        let plan = Plan::new(Some("40mbit/10ms/queue=100ms,10mbit/40ms/queue=12500B"), None).expect("fine");
-        assert_eq!(plan.buffer_bytes(&[0]), 40_000_000 / 8 * (20 + 50) / 1_000);
-        // 12,500 bytes last 10 ms at 10 Mbit/s.
-        assert_eq!(plan.buffer_bytes(&[0, 1]), 50_000_000 / 8 * (80 + 5) / 1_000);
+    fn the_buffer_fills_the_links_and_a_quarter_of_the_shortest_queue() {
+        let plan = Plan::new(Some("40mbit/10ms/queue=100ms,10mbit/40ms/queue=10000B"), None).expect("fine");
+        assert_eq!(plan.buffer_bytes(&[0]), 40_000_000 / 8 * (20 + 25) / 1_000);
+        // 10,000 bytes last 8 ms at 10 Mbit/s.
+        assert_eq!(plan.buffer_bytes(&[0, 1]), 50_000_000 / 8 * (80 + 2) / 1_000);
         assert_eq!(Plan::new(Some("1kbit/0us"), None).expect("fine").buffer_bytes(&[0]), 64 << 10);
     }
 }

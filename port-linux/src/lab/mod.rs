@@ -25,6 +25,7 @@ pub mod namespace;
 mod netlink;
 pub mod realtime;
 pub mod spec;
+pub mod stream;
 mod sys;
 pub mod tcp;
 pub mod trace;
