@@ -244,7 +244,7 @@ mod tests {
     }
 
     fn mbit(record: &Record, stretch: Stretch) -> u64 {
-        record.row(stretch).expect("every stretch has a row").payload_bps / 1_000_000
+        record.rows.iter().find(|row| row.stretch == stretch).expect("every stretch has a row").payload_bps / 1_000_000
     }
 
     #[test]

@@ -27,6 +27,11 @@ pub(super) fn mbit_short(bits_per_second: u64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
+/// Tenths of a percent: `92.5 %`.
+pub(super) fn percent_in_tenths(permille: u64) -> String {
+    format!("{}.{} %", permille / 10, permille % 10)
+}
+
 /// Tenths of a percent, rounded to whole percents.
 pub(super) fn percent(permille: u64) -> String {
     format!("{} %", (permille + 5) / 10)
@@ -54,7 +59,7 @@ pub(super) fn loss(lost: u64, offered: u64) -> String {
     let permille = lost.saturating_mul(1_000).div_ceil(offered.max(1)).min(1_000);
     match permille {
         0 => "0 %".to_owned(),
-        1..100 => format!("{}.{} %", permille / 10, permille % 10),
+        1..100 => percent_in_tenths(permille),
         _ => percent(permille),
     }
 }

@@ -59,7 +59,7 @@ impl Pace for WallClock {
             let passed = clock::now().since(self.last);
             if passed >= span {
                 let step = self.longest_step.map_or(passed, |longest| passed.min(longest));
-                self.last = self.last + step;
+                self.last += step;
                 return Ok(step);
             }
         }

@@ -146,10 +146,6 @@ impl Record {
         };
         self.rows.push(row);
     }
-
-    pub(super) fn row(&self, stretch: Stretch) -> Option<&Row> {
-        self.rows.iter().find(|row| row.stretch == stretch)
-    }
 }
 
 fn median(mut values: Vec<Duration>) -> Option<Duration> {
@@ -200,7 +196,7 @@ pub(super) mod tests {
                 Stretch::Alone(_) | Stretch::Together => {}
             }
             for _ in 0..part.length.millis() / 100 {
-                now = now + ms(100);
+                now += ms(100);
                 record.samples.push(sample(&plan, now, part.stretch));
             }
             record.close_part(&plan, part, began);

@@ -228,7 +228,7 @@ impl Run<'_> {
     }
 
     fn tick(&mut self, progress: &mut Progress) -> Result<(), Halt> {
-        progress.now = progress.now + self.pace.pass(TICK)?;
+        progress.now += self.pace.pass(TICK)?;
         progress.reading = self.stage.advance(progress.now)?;
         progress.gap.note(progress.reading.payload_bytes, progress.now);
         Ok(())

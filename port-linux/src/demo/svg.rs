@@ -31,7 +31,7 @@ pub(super) fn render(plan: &Plan, record: &Record) -> String {
          viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" font-size=\"12\" fill=\"#333333\">\n\
          <rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#ffffff\"/>\n"
     );
-    text(&mut out, LEFT, 24.0, "start", "font-size=\"16\" font-weight=\"bold\"", "mlvpn demo: throughput over time");
+    text(&mut out, [LEFT, 24.0], "start", "font-size=\"16\" font-weight=\"bold\"", "mlvpn demo: throughput over time");
     outage(&mut out, record, &scale);
     axes(&mut out, &scale);
     stretches(&mut out, plan, record, &scale);
@@ -101,21 +101,21 @@ fn axes(out: &mut String, scale: &Scale) {
         line(out, [LEFT, y, RIGHT, y], "stroke=\"#dddddd\"");
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate of a link, not below zero")]
         let label = mbit_short(value.round() as u64);
-        text(out, LEFT - 8.0, y + 4.0, "end", "", &label);
+        text(out, [LEFT - 8.0, y + 4.0], "end", "", &label);
         value += scale.step;
     }
     let step = nice_step(scale.seconds).max(1.0);
     let mut at = 0.0;
     while at <= scale.seconds * 1.001 {
         line(out, [scale.x(at), BOTTOM, scale.x(at), BOTTOM + 5.0], "stroke=\"#333333\"");
-        text(out, scale.x(at), BOTTOM + 20.0, "middle", "", &format!("{at:.0}"));
+        text(out, [scale.x(at), BOTTOM + 20.0], "middle", "", &format!("{at:.0}"));
         at += step;
     }
     line(out, [LEFT, TOP, LEFT, BOTTOM], "stroke=\"#333333\"");
     line(out, [LEFT, BOTTOM, RIGHT, BOTTOM], "stroke=\"#333333\"");
-    text(out, (LEFT + RIGHT) / 2.0, BOTTOM + 40.0, "middle", "", "seconds");
+    text(out, [(LEFT + RIGHT) / 2.0, BOTTOM + 40.0], "middle", "", "seconds");
     let turned = format!("transform=\"rotate(-90 18 {0})\"", (TOP + BOTTOM) / 2.0);
-    text(out, 18.0, (TOP + BOTTOM) / 2.0, "middle", &turned, "Mbit/s");
+    text(out, [18.0, (TOP + BOTTOM) / 2.0], "middle", &turned, "Mbit/s");
 }
 
 /// The time the fastest link was away.
@@ -137,7 +137,7 @@ fn stretches(out: &mut String, plan: &Plan, record: &Record, scale: &Scale) {
         let (from, until) = (scale.x(seconds(first.at) - seconds_of(first)), scale.x(seconds(last.at)));
         let colour = if first.stretch == Stretch::Pulled { ALARM } else { "#333333" };
         let style = format!("fill=\"{colour}\"");
-        text(out, (from + until) / 2.0, TOP - 10.0, "middle", &style, &plan.title(first.stretch));
+        text(out, [(from + until) / 2.0, TOP - 10.0], "middle", &style, &plan.title(first.stretch));
         line(out, [from, TOP, from, BOTTOM], "stroke=\"#aaaaaa\" stroke-dasharray=\"2 4\"");
         #[expect(clippy::cast_precision_loss, reason = "a drawing's precision is that of a pixel")]
         let y = scale.y(plan.capacity_bps(first.stretch) as f64);
@@ -193,7 +193,7 @@ fn legend(out: &mut String, plan: &Plan) {
             (x, y) = (LEFT, y + 18.0);
         }
         line(out, [x, y - 4.0, x + 24.0, y - 4.0], &style);
-        text(out, x + 30.0, y, "start", "", &name);
+        text(out, [x + 30.0, y], "start", "", &name);
         x += COLUMN;
     }
 }
@@ -202,7 +202,7 @@ fn line(out: &mut String, [x1, y1, x2, y2]: [f64; 4], style: &str) {
     out.push_str(&format!("<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" {style}/>\n"));
 }
 
-fn text(out: &mut String, x: f64, y: f64, anchor: &str, style: &str, content: &str) {
+fn text(out: &mut String, [x, y]: [f64; 2], anchor: &str, style: &str, content: &str) {
     let content = content.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     out.push_str(&format!("<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" {style}>{content}</text>\n"));
 }
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn text_is_escaped() {
         let mut out = String::new();
-        text(&mut out, 0.0, 0.0, "start", "", "<&>");
+        text(&mut out, [0.0, 0.0], "start", "", "<&>");
         assert!(out.contains(">&lt;&amp;&gt;</text>"), "{out}");
     }
 }
