@@ -13,7 +13,7 @@ use crate::lab::spec::{LinkSpec, RateSpec, SpecError};
 const DEFAULT_LINKS: &str = "40mbit/10ms,10mbit/40ms";
 
 /// With coming up and ending it stays within half a minute.
-const DEFAULT_SECONDS: u32 = 27;
+const DEFAULT_SECONDS: u32 = 26;
 
 /// What a screen shows with ease.
 pub(super) const MAX_LINKS: usize = 8;
@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(plan.links.iter().map(|link| link.down_bps).collect::<Vec<_>>(), [40_000_000, 10_000_000]);
         assert_eq!((plan.fastest, plan.acts.len()), (0, 3));
         let planned: u64 = plan.acts.iter().flat_map(|act| &act.parts).map(|part| part.length.micros()).sum();
-        assert_eq!(planned, 27_000_000);
+        assert_eq!(planned, 26_000_000);
         let pulled = plan.acts[2].parts[1];
         assert_eq!(pulled.stretch, Stretch::Pulled);
         assert!((4_000..=5_000).contains(&pulled.length.millis()), "{pulled:?}");
