@@ -69,7 +69,8 @@ impl Daemon {
         let failed = |error: io::Error| format!("cannot start {}: {error}", program.display());
         let mut command = namespace.command(program).map_err(|error| error.to_string())?;
         command.args([OsStr::new("--config"), config.as_os_str()]);
-        command.args(["--debug", "--natural-title", "--yes-run-as-root"]);
+        // Named root, because a user namespace has no other user to become, even where the machine knows an `mlvpn`.
+        command.args(["--debug", "--natural-title", "--user", "root", "--yes-run-as-root"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(failed)?;
         let Some(log) = child.stderr.take() else { return Err("the daemon has no log".to_owned()) };

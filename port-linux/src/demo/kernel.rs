@@ -32,6 +32,9 @@ const DEVICE: &str = "mlvpn0";
 /// Packets on a link that carries no load: keepalives and probes.
 const STRAY_PACKETS: u64 = 3;
 
+/// How long a daemon that fails may take from losing its device to its end.
+const FAREWELL: StdDuration = StdDuration::from_millis(300);
+
 /// From one probe of a link to the next.
 const PROBE_INTERVAL: StdDuration = StdDuration::from_millis(200);
 
@@ -177,7 +180,13 @@ impl Stage for Kernel {
         if !scene.is_addressed && scene.user.has_device() && scene.far.has_device() {
             for (namespace, address) in [(&self.user, USER), (&self.far, FAR)] {
                 let configured = namespace.configure(DEVICE, u32::from(TUNNEL_MTU), &[(address, PREFIX)]);
-                configured.map_err(|error| error.to_string())?;
+                if let Err(error) = configured {
+                    // A daemon that ended took its device along, and says why itself.
+                    thread::sleep(FAREWELL);
+                    scene.user.watch()?;
+                    scene.far.watch()?;
+                    return Err(error.to_string());
+                }
             }
             scene.is_addressed = true;
         }
