@@ -3,9 +3,9 @@
 //! ended and cleaned up when dropped.
 
 use std::cell::Cell;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -80,8 +80,10 @@ impl PrivateFolder {
     /// When it cannot be written.
     pub fn write(&self, name: &str, text: &str, mode: u32) -> PathBuf {
         let (path, draft) = (self.0.join(name), self.0.join(format!("{name}.new")));
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft).expect("a new file");
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).expect("a new file");
         file.write_all(text.as_bytes()).expect("room for a small file");
+        // Whatever the umask takes away.
+        file.set_permissions(Permissions::from_mode(mode)).expect("our own file");
         // Not open for writing when it is run.
         drop(file);
         fs::rename(&draft, &path).expect("a file can be renamed");

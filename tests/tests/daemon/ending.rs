@@ -2,7 +2,7 @@
 //! How daemons end, and that the peer hears of it.
 
 use mlvpn_tests::daemon::Daemon;
-use mlvpn_tests::network::Network;
+use mlvpn_tests::network::{Network, Side};
 use nix::sys::signal::{Signal, kill};
 
 use crate::{await_up, configurations, start_both};
@@ -67,5 +67,14 @@ fn the_worker_ends_with_its_monitor_and_says_goodbye() {
     let mut both = start(&network);
     both.0.signal(Signal::SIGKILL);
     both.0.expect_end();
+    assert_peer_left(&both.1);
+}
+
+#[test]
+fn a_daemon_whose_device_is_taken_away_fails_and_says_goodbye() {
+    let Some(network) = Network::emulated(&["unlimited/1ms", "unlimited/1ms"]) else { return };
+    let mut both = start(&network);
+    network.ip(Side::Client, "link delete mlvpn0");
+    assert!(!both.0.expect_end().success(), "{}", both.0);
     assert_peer_left(&both.1);
 }
