@@ -4,6 +4,7 @@
 pub mod configuration;
 pub mod daemon;
 pub mod network;
+pub mod peer;
 pub mod program;
 pub mod stream;
 pub mod wait;
