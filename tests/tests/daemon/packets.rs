@@ -76,6 +76,26 @@ fn packets_too_big_for_the_tunnel_are_answered_and_smaller_ones_follow() {
     check_streams(&network, &[Family::V4, Family::V6]);
 }
 
+/// Both devices claim more than the tunnel takes, so TCP sends too much until it is told.
+#[test]
+fn tcp_finds_the_tunnels_mtu_by_itself_over_ip_and_over_ethernet() {
+    for kind in ["tun", "tap"] {
+        let Some(network) = Network::emulated(&["unlimited/1ms", "unlimited/1ms"]) else { return };
+        let (client, server) = with_ipv6(configurations(2));
+        let both = [client, server].map(|side| side.with("general", "tuntap", kind));
+        let both = start_both(&network, &both.into());
+        await_up(&both, 2);
+        let mtu = device_mtu(&network);
+        for side in [Side::Client, Side::Server] {
+            network.ip(side, "link set dev mlvpn0 mtu 1500");
+        }
+        check_streams(&network, &[Family::V4, Family::V6]);
+        for family in [Family::V4, Family::V6] {
+            assert_eq!(path_mtu(&network, tunnel_address(Side::Server, family)), mtu, "{kind} {family:?}\n{}", both.0);
+        }
+    }
+}
+
 #[test]
 fn the_mtu_is_computed_from_the_smallest_link_and_follows_links_that_come() {
     let Some(network) = Network::wired(2) else { return };

@@ -3,8 +3,9 @@
 
 use mlvpn_tests::configuration::{Configuration, Family};
 use mlvpn_tests::daemon::Daemon;
-use mlvpn_tests::network::{Network, Side, tunnel_address};
+use mlvpn_tests::network::{Network, Side, outside_address, tunnel_address};
 use mlvpn_tests::stream::Stream;
+use nix::sys::signal::Signal;
 
 use crate::{await_up, configurations, start_both};
 
@@ -135,27 +136,63 @@ fn the_script_is_told_of_addresses_as_the_newest_file_has_them() {
 }
 
 #[test]
+fn many_reloads_in_a_row_disturb_nothing() {
+    let Some(network) = Network::emulated(&["unlimited/1ms", "unlimited/1ms"]) else { return };
+    let (client, server) = patient(2);
+    let both = start_both(&network, &(client.clone(), server));
+    await_up(&both, 2);
+    let stream = stream(&network);
+    for round in 0..30 {
+        let client = client.clone().with("l2", "bandwidth_upload", &(1_000_000 + round).to_string());
+        both.0.reload(&client);
+        both.1.signal(Signal::SIGHUP);
+    }
+    // Those that came together may have been followed as one; after the last there is one more of our own.
+    both.0.expect_log(&["reload: done"]);
+    reload(&both, &(client, patient(2).1));
+    stream.await_progress();
+    stream.finish();
+    assert_never_down(&both, "l1");
+    assert_never_down(&both, "l2");
+}
+
+#[test]
+fn sealing_and_reordering_are_switched_under_a_connection() {
+    let Some(network) = Network::emulated(&["unlimited/1ms", "unlimited/1ms"]) else { return };
+    let (client, server) = configurations(2);
+    let both = start_both(&network, &(client.clone(), server.clone()));
+    await_up(&both, 2);
+    let stream = stream(&network);
+    let clear =
+        |side: Configuration| side.with("general", "cleartext_data", "1").with("general", "reorder_buffer_size", "0");
+    reload(&both, &(clear(client.clone()), clear(server.clone())));
+    stream.await_progress();
+    // The tag's room is free now, and needed again.
+    reload(&both, &(client, server));
+    stream.await_progress();
+    stream.finish();
+    for daemon in [&both.0, &both.1] {
+        let log = daemon.log();
+        let computed: Vec<&str> =
+            log.lines().filter_map(|line| line.split_once("] mtu ")).map(|(_, mtu)| mtu).collect();
+        assert_eq!(computed, ["1444", "1428"], "{daemon}");
+    }
+}
+
+#[test]
 fn client_and_server_change_places() {
     let Some(network) = Network::emulated(&["unlimited/1ms", "unlimited/1ms"]) else { return };
     let both = start_both(&network, &configurations(2));
     await_up(&both, 2);
-    let link = |configuration: Configuration, from, to, link: usize| {
-        let name = &format!("l{link}");
-        let fresh = Configuration::new(from, 0, Family::V4).with_link(from, link, Family::V4);
-        assert!(fresh.text().contains(name));
-        let host = mlvpn_tests::network::outside_address(from, link, Family::V4).to_string();
-        let remote = mlvpn_tests::network::outside_address(to, link, Family::V4).to_string();
-        (configuration.with(name, "bindhost", &host), remote)
-    };
     // What was the client now waits on port 7000 and the link's number, where the other asks.
     let (mut waiting, mut asking) = configurations(0);
     (waiting, asking) = (waiting.with("general", "mode", "server"), asking.with("general", "mode", "client"));
-    for number in 1..=2 {
-        let (name, port) = (format!("l{number}"), (7000 + number).to_string());
-        waiting = link(waiting, Side::Client, Side::Server, number).0.with(&name, "bindport", &port);
-        let remote;
-        (asking, remote) = link(asking, Side::Server, Side::Client, number);
-        asking = asking.with(&name, "remotehost", &remote).with(&name, "remoteport", &port);
+    for link in 1..=2 {
+        let (name, port) = (&format!("l{link}"), &(7000 + link).to_string());
+        let host = |side| outside_address(side, link, Family::V4).to_string();
+        waiting = waiting.with(name, "bindhost", &host(Side::Client)).with(name, "bindport", port);
+        asking = asking.with(name, "bindhost", &host(Side::Server));
+        asking = asking.with(name, "remotehost", &host(Side::Client)).with(name, "remoteport", port);
     }
     both.0.reload(&waiting);
     both.0.expect_log(&["reload: done"]);
