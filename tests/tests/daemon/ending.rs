@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! How daemons end, and that the peer hears of it.
 
+use mlvpn_tests::configuration::Family;
 use mlvpn_tests::daemon::Daemon;
-use mlvpn_tests::network::{Network, Side};
+use mlvpn_tests::network::{Network, Side, tunnel_address};
+use mlvpn_tests::stream::Stream;
 use nix::sys::signal::{Signal, kill};
 
 use crate::{await_up, configurations, start_both};
@@ -77,4 +79,48 @@ fn a_daemon_whose_device_is_taken_away_fails_and_says_goodbye() {
     network.ip(Side::Client, "link delete mlvpn0");
     assert!(!both.0.expect_end().success(), "{}", both.0);
     assert_peer_left(&both.1);
+}
+
+/// As after a power cut: no goodbye, and everything a new start begins with (numbers from 0, a new port).
+#[test]
+fn a_client_that_died_and_starts_anew_is_taken_back_at_once() {
+    let Some(network) = Network::emulated(&["unlimited/1ms", "unlimited/1ms"]) else { return };
+    let mut both = start(&network);
+    carry(&network);
+    kill(both.0.worker(), Signal::SIGKILL).expect("the worker runs");
+    both.0.expect_end();
+    both.0 = Daemon::start(&network.client, &configurations(2).0.with("general", "timeout", "3600"));
+    both.0.expect_calls(&["rtun_up l1", "rtun_up l2", "tuntap_up"]);
+    carry(&network);
+    // The server's links never timed out, so it has nothing to tell.
+    assert_eq!(both.1.calls().len(), 3, "{}", both.1);
+}
+
+#[test]
+fn a_server_that_died_and_starts_anew_is_found_after_the_clients_timeout() {
+    let Some(network) = Network::emulated(&["unlimited/1ms", "unlimited/1ms"]) else { return };
+    let (client, server) = configurations(2);
+    let client = client.with("general", "timeout", "3");
+    let mut both = start_both(&network, &(client, server.clone()));
+    await_up(&both, 2);
+    carry(&network);
+    kill(both.1.worker(), Signal::SIGKILL).expect("the worker runs");
+    both.1.expect_end();
+    both.1 = Daemon::start(&network.server, &server);
+    both.1.expect_calls(&["rtun_up l1", "rtun_up l2", "tuntap_up"]);
+    // One link may be back before the other is given up, so the tunnel as a whole need not have been down.
+    both.0.expect_calls(&["rtun_down l1", "rtun_down l2"]);
+    both.0.expect_title("mlvpn: test @l1 @l2");
+    carry(&network);
+}
+
+/// Data both ways, enough for every number to be far from 0.
+fn carry(network: &Network) {
+    let address = |side| tunnel_address(side, Family::V4);
+    let up = Stream::open(&network.client, &network.server, address(Side::Server));
+    let down = Stream::open(&network.server, &network.client, address(Side::Client));
+    for stream in [up, down] {
+        stream.await_progress();
+        stream.finish();
+    }
 }

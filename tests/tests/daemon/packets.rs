@@ -147,3 +147,15 @@ fn cleartext_data_is_carried_with_the_room_the_tag_leaves() {
     assert_eq!(device_mtu(&network), Some(MTU + 16));
     check_streams(&network, &[Family::V4]);
 }
+
+/// 1432 is what MLVPN 2.3.5 takes when nothing is said, so files say it: 4 bytes more than a link takes in one piece.
+#[test]
+fn an_mtu_above_the_links_is_carried_in_fragments() {
+    let Some(network) = Network::emulated(&["unlimited/1ms", "unlimited/1ms"]) else { return };
+    let (client, server) = configurations(2);
+    let both = [client, server].map(|side| side.with("general", "mtu", "1432"));
+    let both: (Daemon, Daemon) = start_both(&network, &both.into());
+    await_up(&both, 2);
+    assert_eq!(device_mtu(&network), Some(1432));
+    check_streams(&network, &[Family::V4]);
+}
