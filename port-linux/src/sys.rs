@@ -245,7 +245,9 @@ pub(crate) fn write_syslog(priority: libc::c_int, line: &CStr) {
 /// Local calendar time of `seconds` since 1970: year, month (1-12), day, hour, minute, second. `None` for a time the C
 /// library cannot name.
 pub(crate) fn local_time(seconds: i64) -> Option<[i32; 6]> {
-    let seconds = libc::time_t::try_from(seconds).ok()?;
+    // The C library's own width, 32 bits on some routers.
+    #[allow(clippy::useless_conversion, reason = "the C library's time has 32 bits on some routers")]
+    let seconds = seconds.try_into().ok()?;
     // SAFETY: `tm` is a C structure of integers and one pointer; all zero bytes are a valid value of it.
     let mut broken: libc::tm = unsafe { mem::zeroed() };
     // SAFETY: both pointers lead to values of the right type that outlive the call; the answer is only tested.
