@@ -2,6 +2,7 @@
 //! Second layer, memory: packets, the pool they come from, and the headers of the wire formats.
 
 pub mod classic;
+pub mod control;
 pub mod ethernet;
 pub mod packet;
 pub mod pool;

@@ -5,4 +5,5 @@ pub mod estimate;
 pub mod flows;
 pub mod keys;
 pub mod link;
+pub mod mtu;
 pub mod replay;
