@@ -8,6 +8,11 @@ use crate::words::ids::Order;
 use crate::words::limits::REPLAY_WORDS;
 use crate::words::time::{Duration, Instant};
 
+/// After this many packets in a row that are too far behind to tell, the number that is ahead of them was not the
+/// peer's: the classic protocol does not protect order numbers, and one changed on its way must not end all delivery.
+/// Packets that are merely late do not come in such a row, because those that are not late come between.
+const STRAYS: u8 = 32;
+
 /// No place in the ring.
 const NOWHERE: u16 = u16::MAX;
 
@@ -33,6 +38,8 @@ pub struct Reorder<const WINDOW: usize> {
     newest: u16,
     /// Which order numbers arrived, so that a late packet is delivered and a duplicate is not.
     seen: ReplayWindow<REPLAY_WORDS>,
+    /// Packets refused in a row because they were too far behind to tell. Below [`STRAYS`].
+    strays: u8,
     /// Packets for the port, in order.
     ready: heapless::Deque<Slot, WINDOW>,
 }
@@ -64,6 +71,7 @@ impl<const WINDOW: usize> Reorder<WINDOW> {
             oldest: NOWHERE,
             newest: NOWHERE,
             seen: ReplayWindow::new(),
+            strays: 0,
             ready: heapless::Deque::new(),
         }
     }
@@ -72,12 +80,20 @@ impl<const WINDOW: usize> Reorder<WINDOW> {
     /// `WINDOW`.
     ///
     /// # Errors
-    /// The slot comes back with [`DropReason::Duplicate`] when its number arrived before or is too far behind to tell,
-    /// and with [`DropReason::QueueFull`] when the port did not drain.
+    /// The slot comes back with [`DropReason::Duplicate`] when its number arrived before or is too far behind to tell
+    /// (but a long row of the latter is taken for the peer's true numbers, and the buffer counts anew with them), and with [`DropReason::QueueFull`] when the port did not drain.
     pub fn accept(&mut self, order: Order, slot: Slot, now: Instant) -> Result<(), (Slot, DropReason)> {
         let Order(order) = order;
-        if self.seen.check(order) != Seen::Never {
-            return Err((slot, DropReason::Duplicate));
+        match self.seen.check(order) {
+            Seen::Never => self.strays = 0,
+            Seen::Before => return Err((slot, DropReason::Duplicate)),
+            Seen::Unknown => {
+                self.strays = self.strays.saturating_add(1);
+                if self.strays < STRAYS {
+                    return Err((slot, DropReason::Duplicate));
+                }
+                self.restart();
+            }
         }
         let next = *self.next.get_or_insert(order);
         if order < next {
@@ -129,9 +145,13 @@ impl<const WINDOW: usize> Reorder<WINDOW> {
     /// Releases everything held and forgets what arrived: the peer counts anew.
     pub fn restart(&mut self) {
         if let Some(next) = self.next {
-            self.skip_to(next.saturating_add(WINDOW as u64));
+            // Not up to a target: at the end of the numbers there is none beyond the last that may be held.
+            for step in 0..WINDOW as u64 {
+                self.release(next.saturating_add(step));
+            }
         }
         self.next = None;
+        self.strays = 0;
         self.seen.clear();
     }
 
@@ -342,6 +362,31 @@ mod tests {
         let slot = bench.pool.take().unwrap();
         assert!(matches!(bench.reorder.pass(slot), Err((_, DropReason::QueueFull))));
         assert!(matches!(bench.put(0, 0), Err(DropReason::QueueFull)));
+    }
+
+    #[test]
+    fn a_number_changed_on_its_way_ends_delivery_for_a_few_packets_only() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.put(0, 0), Ok(vec![0]));
+        assert_eq!(bench.put(1 << 63, 1), Ok(vec![]));
+        assert_eq!(bench.timeout(11), vec![1 << 63]);
+        let first = 1 + u64::from(STRAYS) - 1;
+        for number in 1..first {
+            assert_eq!(bench.put(number, 12), Err(DropReason::Duplicate));
+        }
+        assert_eq!(bench.put(first, 12), Ok(vec![first]));
+        assert_eq!(bench.put(first + 1, 12), Ok(vec![first + 1]));
+    }
+
+    #[test]
+    fn a_restart_releases_the_last_number_there_is_too() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.put(u64::MAX - 3, 0), Ok(vec![u64::MAX - 3]));
+        assert_eq!(bench.put(u64::MAX, 0), Ok(vec![]));
+        bench.reorder.restart();
+        assert_eq!(bench.drain(), vec![u64::MAX]);
+        assert_eq!((bench.reorder.held(), bench.deadline_ms()), (0, None));
+        assert_eq!(bench.pool.available(), 32);
     }
 
     #[test]

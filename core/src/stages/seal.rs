@@ -75,3 +75,46 @@ impl Sealer {
         Ok(len)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::net::{Ipv4Addr, SocketAddr};
+
+    use super::*;
+    use crate::words::ids::{FlowId, Order};
+
+    fn ticket(epoch: Epoch) -> Ticket {
+        let header = Header {
+            body_len: 0,
+            kind: Kind::Data,
+            ordered: true,
+            timestamp: None,
+            timestamp_reply: None,
+            flow: FlowId(1),
+            counter: 2,
+            order: Order(3),
+        };
+        Ticket { header, epoch, link: LinkId::new(0), to: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)) }
+    }
+
+    #[test]
+    fn a_ticket_of_an_earlier_key_is_refused() {
+        let old = Epoch::default();
+        let sealer = Sealer::new(ClassicKey::from_password(b"new"), false, old.next());
+        let mut out = [0; 100];
+        assert_eq!(sealer.seal(ticket(old), b"data", &mut out), Err(DropReason::StaleKey));
+        assert_eq!(sealer.seal(ticket(old.next()), b"data", &mut out), Ok(CLASSIC_HEADER + TAG + 4));
+    }
+
+    #[test]
+    fn a_buffer_too_small_is_refused_at_every_length() {
+        for (cleartext, whole) in [(false, CLASSIC_HEADER + TAG + 4), (true, CLASSIC_HEADER + 4)] {
+            let sealer = Sealer::new(ClassicKey::from_password(b"key"), cleartext, Epoch::default());
+            for len in 0..whole {
+                let sealed = sealer.seal(ticket(Epoch::default()), b"data", &mut [0; 100][..len]);
+                assert_eq!(sealed, Err(DropReason::TooBig), "{len}");
+            }
+            assert_eq!(sealer.seal(ticket(Epoch::default()), b"data", &mut [0; 100]), Ok(whole));
+        }
+    }
+}

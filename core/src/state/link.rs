@@ -306,6 +306,9 @@ impl Link {
             Phase::Up => {
                 if now >= self.next_frame {
                     self.say_alive(now);
+                    // A server that was restarted knows nothing of this link: asking anew brings it back long before
+                    // the timeout would.
+                    self.due.greeting |= self.role == Role::Client && self.health == Health::Silent;
                 }
                 self.judge_health(now);
             }

@@ -70,6 +70,10 @@ impl<const WORDS: usize> ReplayWindow<WORDS> {
     /// Treats every number up to and including `number` as seen, as if it had just been reached.
     pub fn close_up_to(&mut self, number: u64) {
         self.words = [u64::MAX; WORDS];
+        // The numbers ahead of this one in its own word are still to come.
+        if let Some(word) = self.words.get_mut(Self::word(number)) {
+            *word = Self::bit(number) | Self::bit(number).wrapping_sub(1);
+        }
         self.highest = Some(number);
     }
 
@@ -126,6 +130,18 @@ mod tests {
         window.mark(1_000 - ReplayWindow::<2>::SPAN);
         assert_eq!(window.check(1_000 - ReplayWindow::<2>::SPAN), Seen::Unknown);
         assert_eq!(window.check(1_001 - ReplayWindow::<2>::SPAN), Seen::Never);
+    }
+
+    #[test]
+    fn numbers_just_ahead_of_a_closed_one_are_new_in_any_order() {
+        let mut window = ReplayWindow::<4>::new();
+        window.close_up_to(5);
+        for number in [9, 6, 63, 62, 7] {
+            assert_eq!(window.check(number), Seen::Never, "{number}");
+            window.mark(number);
+        }
+        assert_eq!(window.check(5), Seen::Before);
+        assert_eq!(window.check(0), Seen::Before);
     }
 
     #[test]
