@@ -111,9 +111,7 @@ const fn adjust(checksum: u16, old: u16, new: u16) -> u16 {
     let sum = (!checksum as u32).wrapping_add(!old as u32).wrapping_add(new as u32);
     let sum = (sum & 0xffff).wrapping_add(sum >> 16);
     let sum = (sum & 0xffff).wrapping_add(sum >> 16);
-    #[expect(clippy::cast_possible_truncation, reason = "both carries are folded in")]
-    let sum = sum as u16;
-    !sum
+    !((sum & 0xffff) as u16)
 }
 
 #[cfg(test)]
