@@ -41,6 +41,8 @@ pub enum Control {
         /// The probe's.
         len: u16,
     },
+    /// The sender has just started: its order numbers begin anew.
+    Fresh,
     /// The link this arrives on leaves the session.
     Leave,
     /// The session ends.

@@ -74,6 +74,8 @@ pub enum Phase {
     Closed,
     /// A socket, but no authenticated peer.
     Waiting,
+    /// A socket, and a session, but nobody has answered over this link (protocol 2).
+    Probing,
     /// Carries data.
     Up,
 }

@@ -76,6 +76,12 @@ impl MtuSearch {
         self.proved
     }
 
+    /// What the interface can send.
+    #[must_use]
+    pub const fn ceiling(&self) -> u16 {
+        self.ceiling
+    }
+
     /// The size of the probe that is to be sent now, if any; `rtt` is the path's round trip. It counts as sent.
     pub fn probe(&mut self, rtt: Duration, now: Instant) -> Option<u16> {
         if self.trial.is_some_and(|trial| trial.expires > now) {
@@ -116,7 +122,7 @@ impl MtuSearch {
     pub fn deadline(&self) -> Instant {
         match self.trial {
             Some(trial) => trial.expires,
-            None if self.is_searching() => self.confirm_at.min(Instant::ORIGIN),
+            None if self.is_searching() => Instant::ORIGIN,
             None => self.confirm_at.min(self.raise_at),
         }
     }
