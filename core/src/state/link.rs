@@ -72,10 +72,8 @@ impl Default for LinkSettings {
 pub enum Phase {
     /// No socket.
     Closed,
-    /// A socket, but no authenticated peer.
+    /// A socket, but no authenticated peer, or nobody who answers over this link.
     Waiting,
-    /// A socket, and a session, but nobody has answered over this link (protocol 2).
-    Probing,
     /// Carries data.
     Up,
 }

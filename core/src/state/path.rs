@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! One link of a protocol-2 session: where its peer is, whether that is proved, whether it lives, and what it carries.
 //!
-//! A path is *closed* (no socket), *probing* (nobody has answered yet) or *up*. It is up once its peer answered a probe
+//! A path is *closed* (no socket), *waiting* (probed, but nobody has answered yet) or *up*. It is up once its peer answered a probe
 //! or a challenge, so that bulk traffic only ever goes to an address that asked for it (RFC 9000, 8.2). While it is up it
 //! is probed often under traffic and seldom when idle; unanswered probes make it silent within a second under traffic.
 
@@ -198,8 +198,7 @@ impl Path {
             self.newest = Some(sign.counter);
             let known = self.place == Some(sign.from) || self.candidate.is_some_and(|c| c.place == sign.from);
             if !known {
-                self.candidate =
-                    Some(Candidate { place: sign.from, token: sign.token, tries: 0, again_at: sign.at });
+                self.candidate = Some(Candidate { place: sign.from, token: sign.token, tries: 0, again_at: sign.at });
             }
         }
         if self.health == Health::Silent {
@@ -283,7 +282,7 @@ impl Path {
     }
 
     fn start_probing(&mut self, now: Instant) {
-        self.phase = Phase::Probing;
+        self.phase = Phase::Waiting;
         self.health = Health::Good;
         self.unanswered = 0;
         self.probe = None;
@@ -309,7 +308,7 @@ impl Path {
 
     /// An idle server leaves probing to its client.
     fn may_probe(&self, now: Instant) -> bool {
-        self.phase == Phase::Probing || self.role == Role::Client || self.is_busy(now) || self.unanswered > 0
+        self.phase == Phase::Waiting || self.role == Role::Client || self.is_busy(now) || self.unanswered > 0
     }
 
     fn will_probe(&self) -> bool {
@@ -337,7 +336,7 @@ impl Path {
         self.unanswered = self.unanswered.saturating_add(1);
         let wait = match self.phase {
             Phase::Up if self.unanswered <= SILENT_AFTER => self.patience(),
-            Phase::Probing if self.unanswered <= YOUNG_PROBES => YOUNG_INTERVAL,
+            Phase::Waiting if self.unanswered <= YOUNG_PROBES => YOUNG_INTERVAL,
             _ => PROBING_INTERVAL,
         };
         self.probe_at = now + wait;

@@ -11,7 +11,7 @@ use crate::stages::seal::{Sealer, Ticket};
 use crate::state::flows::Flow;
 use crate::state::link::{Heard, Link, LinkSettings, Phase};
 use crate::words::drops::{DropReason, Drops};
-use crate::words::event::{Event, Health};
+use crate::words::event::Event;
 use crate::words::ids::{Epoch, LinkId, Order};
 use crate::words::limits::MAX_LINKS;
 use crate::words::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use crate::words::time::{Duration, Instant};
 use super::bond::{Bond, Outgoing, RoundTripFacts, Wait, hold_time};
 use super::config::Config;
 use super::events::Told;
-use super::flow_source::FlowSource;
+use super::random::Random;
 use super::{Arrival, Cause, Deadline, Transmit};
 
 /// A link of the tunnel and what the port was told of it.
@@ -38,7 +38,7 @@ pub struct Tunnel<const LINKS: usize, const WINDOW: usize> {
     sealer: Sealer,
     opener: Opener,
     epoch: Epoch,
-    flows: FlowSource,
+    random: Random,
     members: [Option<Member>; LINKS],
     /// Every member lies below this place, so that rounds over the members need not look further.
     span: usize,
@@ -60,7 +60,7 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
             bond: Bond::new(config.medium, config.mtu, config.reorder),
             config,
             epoch,
-            flows: FlowSource::new(seed),
+            random: Random::new(seed),
             members: [const { None }; LINKS],
             span: 0,
             told_up: false,
@@ -89,7 +89,7 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
         match place {
             Some(member) => member.link.configure(settings, now),
             None => {
-                let link = Link::new(self.config.role, settings, self.flows.draw());
+                let link = Link::new(self.config.role, settings, self.random.flow());
                 *place = Some(Member { link, blocked: false, told: Told::default() });
                 self.span = self.span.max(id.index().saturating_add(1));
             }
@@ -210,7 +210,7 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
         let member = self.members.get_mut(id.index())?.as_mut()?;
         let to = member.link.remote()?;
         let Some(header) = member.link.stamp(kind, order, now) else {
-            member.link.renew_flow(self.flows.draw());
+            member.link.renew_flow(self.random.flow());
             return None;
         };
         Some(Ticket { header, epoch, link: id, to })
@@ -342,7 +342,7 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
     /// What happened, until None: differences between what was told last and what is.
     pub fn poll_event(&mut self) -> Option<Event> {
         for (index, member) in self.members.iter_mut().take(self.span).enumerate() {
-            if let Some(event) = member.as_mut().and_then(|m| m.told.update(LinkId::new(index), &m.link)) {
+            if let Some(event) = member.as_mut().and_then(|m| m.told.update(LinkId::new(index), (&m.link).into())) {
                 return Some(event);
             }
         }
@@ -399,10 +399,5 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
 
 /// In which order links that are up are used; a tier only when those before it are empty. None when not up.
 fn tier(link: &Link) -> Option<u8> {
-    (link.phase() == Phase::Up).then(|| match (link.health(), link.settings().fallback_only) {
-        (Health::Good, false) => 0,
-        (Health::Good, true) => 1,
-        (Health::Lossy | Health::Slow, _) => 2,
-        (Health::Silent, _) => 3,
-    })
+    (link.phase() == Phase::Up).then(|| link.health().tier(link.settings().fallback_only))
 }

@@ -18,7 +18,9 @@ mod bond;
 mod classic;
 mod config;
 mod events;
-mod flow_source;
+pub mod gateway;
+pub mod peer;
+mod random;
 
 use core::net::SocketAddr;
 
@@ -43,6 +45,10 @@ pub struct Deadline {
 pub enum Cause {
     /// A link has something to do.
     Link(LinkId, LinkTimer),
+    /// A link of a session has something to do (protocol 2).
+    Path(LinkId),
+    /// The session has something to do (protocol 2).
+    Session,
     /// A packet has been held for a missing one for long enough.
     Reorder,
 }

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The gateway of a protocol-2 server: what comes from nobody known yet.
+//!
+//! It remembers no one. A handshake that is read costs two scalar multiplications; above a number of them in a second,
+//! only senders are read that show a cookie made for their address, which a forger of addresses does not get to see.
+//! Every answer is shorter than what it answers.
+
+use crate::memory::two::{COOKIE_MESSAGE, MessageKind, REFUSAL, Refusal};
+use crate::state::cookie::CookieGuard;
+use crate::state::handshake::{Claim, HandshakeError, Responder};
+use crate::state::identity::Ephemeral;
+use crate::words::drops::DropReason;
+use crate::words::time::{Duration, Instant};
+
+use super::random::Random;
+use super::{Arrival, Transmit};
+
+/// The span over which handshakes are counted.
+const SPAN: Duration = Duration::from_secs(1);
+
+/// Refusals sent in one span.
+const REFUSALS: u32 = 10;
+
+/// A server's gateway. See the module's description.
+pub struct Gateway {
+    keys: Responder,
+    /// For the one peer that is known by a secret alone, if there is one.
+    secret: Option<Responder>,
+    guard: CookieGuard,
+    random: Random,
+    /// Handshakes read in a span before cookies are demanded.
+    unguarded: u32,
+    counted_since: Instant,
+    read: u32,
+    refused: u32,
+}
+
+/// What to do with what knocked.
+#[expect(clippy::large_enum_variant, reason = "there is no heap to put the larger into, and few are made")]
+pub enum Admission {
+    /// Find the peer with this public key, and have it answer.
+    Claim(Claim),
+    /// Send this answer, which is in the buffer.
+    Answer(Transmit),
+    /// Nothing, for this reason.
+    Drop(DropReason),
+}
+
+impl Gateway {
+    /// A gateway for peers known by their keys and, if given, for one known by a secret. `unguarded` is how many
+    /// handshakes a second it reads without a cookie; `seed` is from the system's random source.
+    #[must_use]
+    pub fn new(keys: Responder, secret: Option<Responder>, unguarded: u32, seed: [u8; 32]) -> Self {
+        let mut random = Random::new(seed);
+        let guard = CookieGuard::new(random.bytes());
+        Self { keys, secret, guard, random, unguarded, counted_since: Instant::ORIGIN, read: 0, refused: 0 }
+    }
+
+    /// Looks at a datagram; an answer is written to `out`. Work: a few hashes, and at most two scalar multiplications.
+    pub fn knock(&mut self, datagram: &[u8], arrival: Arrival, out: &mut [u8]) -> Admission {
+        if datagram.first().copied().and_then(MessageKind::of) != Some(MessageKind::Initiation) {
+            return Admission::Drop(DropReason::Unknown);
+        }
+        self.count(arrival.at);
+        match self.read(datagram, arrival, out) {
+            Ok(admission) => admission,
+            Err(error) => self.refuse(datagram, error, arrival, out),
+        }
+    }
+
+    fn read(&mut self, datagram: &[u8], arrival: Arrival, out: &mut [u8]) -> Result<Admission, HandshakeError> {
+        let (responder, knock) = match (self.keys.inspect(datagram), &self.secret) {
+            (Err(HandshakeError::OtherPattern), Some(secret)) => (secret, secret.inspect(datagram)?),
+            (inspected, _) => (&self.keys, inspected?),
+        };
+        if self.read >= self.unguarded && !self.guard.admits(&knock, arrival.from, arrival.at) {
+            let challenge = self.guard.challenge(&knock, arrival.from, self.random.array(), arrival.at);
+            return Ok(answer(&challenge, arrival, out));
+        }
+        self.read = self.read.saturating_add(1);
+        let ephemeral = Ephemeral::from_random(self.random.bytes());
+        responder.read(&knock, ephemeral).map(Admission::Claim)
+    }
+
+    fn refuse(&mut self, datagram: &[u8], error: HandshakeError, arrival: Arrival, out: &mut [u8]) -> Admission {
+        let refusal = error.refusal().filter(|_| self.refused < REFUSALS && datagram.len() >= REFUSAL);
+        match refusal.and_then(|reason| Refusal::answer(datagram, reason)) {
+            Some(refusal) => {
+                self.refused = self.refused.saturating_add(1);
+                answer(&refusal.emit(), arrival, out)
+            }
+            None => Admission::Drop(match error {
+                HandshakeError::Message(_) => DropReason::Malformed,
+                HandshakeError::WrongKey | HandshakeError::Forged => DropReason::Unauthentic,
+                _ => DropReason::Handshake,
+            }),
+        }
+    }
+
+    fn count(&mut self, now: Instant) {
+        if now.since(self.counted_since) >= SPAN {
+            self.counted_since = now;
+            self.read = 0;
+            self.refused = 0;
+        }
+    }
+}
+
+const _: () = assert!(COOKIE_MESSAGE <= crate::memory::two::INITIATION_SECRET);
+
+fn answer(message: &[u8], arrival: Arrival, out: &mut [u8]) -> Admission {
+    match out.get_mut(..message.len()) {
+        Some(room) => {
+            room.copy_from_slice(message);
+            Admission::Answer(Transmit { link: arrival.link, to: arrival.from, len: message.len() })
+        }
+        None => Admission::Drop(DropReason::TooBig),
+    }
+}
