@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use mlvpn::cli::{self, Invocation, UsageError};
-use mlvpn::{config, daemon};
+use mlvpn::{config, daemon, demo};
 
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os()) {
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
             Err(error) => fail(&error.to_string()),
         },
         Ok(Invocation::Run(options)) => daemon::run(&options),
-        Ok(Invocation::Demo(_)) => fail("this build has no demo"),
+        Ok(Invocation::Demo(options)) => demo::run(&options),
         Err(error) => {
             eprint!("{error}");
             ExitCode::from(UsageError::EXIT_CODE)

@@ -100,12 +100,18 @@ impl Worker {
         })
     }
 
-    /// Carries packets until told to end.
+    /// Carries packets until told to end, or until it cannot go on; says goodbye either way, so that the peer need not
+    /// wait for its timeout.
     pub(super) fn run(&mut self) -> io::Result<()> {
         for link in self.config.links.clone() {
             self.add_link(link, clock::now());
         }
         self.show_title();
+        let carried = self.carry();
+        carried.and(self.say_goodbye())
+    }
+
+    fn carry(&mut self) -> io::Result<()> {
         let mut batch = Batch::new();
         while !self.is_ending {
             self.reactor.arm(self.deadline())?;
@@ -118,7 +124,7 @@ impl Worker {
             self.open_due_links(now);
             self.pump(now)?;
         }
-        self.say_goodbye()
+        Ok(())
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -16,6 +16,7 @@
 pub mod chance;
 mod counters;
 mod direction;
+pub mod engine;
 pub mod iperf;
 pub mod kernel;
 pub mod link;
@@ -24,6 +25,7 @@ pub mod namespace;
 mod netlink;
 pub mod realtime;
 pub mod spec;
+pub mod stream;
 mod sys;
 pub mod tcp;
 pub mod trace;

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Throughput and processor time of one tunnel over one link without a limit (a veth pair), ours and, when `MLVPN_PEER`
+//! names it, MLVPN 2.3.5, in turn within one run; as a Markdown table. Needs root and iperf3.
+//!
+//! `cargo run --release --package mlvpn-tests --bin baseline [SECONDS [ROUNDS]]`
+
+use std::process::ExitCode;
+
+use mlvpn::lab::iperf::{IperfError, IperfRun, processor_time, run};
+use mlvpn_core::words::time::Duration;
+use mlvpn_tests::configuration::{Configuration, Family};
+use mlvpn_tests::daemon::{Daemon, Program};
+use mlvpn_tests::network::{Network, Side, tunnel_address};
+use mlvpn_tests::peer;
+
+/// One run's figures.
+#[derive(Clone, Copy)]
+struct Figures {
+    mbit_per_second: f64,
+    /// Processor seconds per 10^9 bytes of payload, of the daemon that sends and the one that receives.
+    sender: f64,
+    receiver: f64,
+}
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1).map(|argument| argument.parse::<u32>());
+    let (seconds, rounds) = match (arguments.next().unwrap_or(Ok(10)), arguments.next().unwrap_or(Ok(3))) {
+        (Ok(seconds), Ok(rounds)) if seconds > 0 && rounds > 0 => (seconds, rounds),
+        _ => {
+            eprintln!("usage: baseline [SECONDS [ROUNDS]]");
+            return ExitCode::from(2);
+        }
+    };
+    let mut programs = vec![("this tree, classic protocol", Program::ours())];
+    match peer::program() {
+        Ok(program) => programs.push(("MLVPN 2.3.5", program)),
+        Err(why) => eprintln!("without comparison: {why}"),
+    }
+    let mut all: Vec<Vec<Figures>> = vec![Vec::new(); programs.len()];
+    for _ in 0..rounds {
+        for ((_, program), figures) in programs.iter().zip(&mut all) {
+            match measure(program, seconds) {
+                Ok(Some(measured)) => figures.push(measured),
+                Ok(None) => return ExitCode::FAILURE,
+                Err(why) => {
+                    eprintln!("baseline: {why}");
+                    return ExitCode::FAILURE;
+                }
+            }
+        }
+    }
+    println!("| one veth link, {rounds} x {seconds} s | Mbit/s | sender, CPU s/GB | receiver, CPU s/GB |");
+    println!("|---|---|---|---|");
+    for ((name, _), figures) in programs.iter().zip(&all) {
+        let column = |value: fn(&Figures) -> f64, digits| spread(figures.iter().map(value).collect(), digits);
+        let (rate, sender) = (column(|f| f.mbit_per_second, 0), column(|f| f.sender, 2));
+        println!("| {name} | {rate} | {sender} | {} |", column(|f| f.receiver, 2));
+    }
+    ExitCode::SUCCESS
+}
+
+/// Median, and smallest and largest in parentheses.
+fn spread(mut values: Vec<f64>, digits: usize) -> String {
+    values.sort_by(f64::total_cmp);
+    match values.as_slice() {
+        [] => "-".to_owned(),
+        [first, .., last] => {
+            format!("{:.digits$} ({first:.digits$} to {last:.digits$})", values[values.len() / 2])
+        }
+        [only] => format!("{only:.digits$}"),
+    }
+}
+
+/// One TCP flow from client to server; `None` where the machine cannot do it.
+fn measure(program: &Program, seconds: u32) -> Result<Option<Figures>, IperfError> {
+    let Some(network) = Network::wired(1) else { return Ok(None) };
+    let start = |side| Daemon::start_program(network.at(side), program, &Configuration::new(side, 1, Family::V4));
+    let daemons = [start(Side::Client), start(Side::Server)];
+    for daemon in &daemons {
+        daemon.expect_calls(&["rtun_up l1", "tuntap_up"]);
+    }
+    let before = [used(&daemons[0])?, used(&daemons[1])?];
+    let plan = IperfRun {
+        server: &network.server,
+        client: &network.client,
+        address: tunnel_address(Side::Server, Family::V4),
+        port: 5201,
+        seconds,
+        omit_seconds: 0,
+        flows: 1,
+        congestion: None,
+        is_reversed: false,
+    };
+    let result = run(&plan)?;
+    let per_gigabyte = |daemon: usize| -> Result<f64, IperfError> {
+        let spent = used(&daemons[daemon])?.micros() - before[daemon].micros();
+        Ok(spent as f64 / 1e6 / (result.bytes as f64 / 1e9))
+    };
+    let mbit_per_second = result.bits_per_second / 1e6;
+    Ok(Some(Figures { mbit_per_second, sender: per_gigabyte(0)?, receiver: per_gigabyte(1)? }))
+}
+
+/// Processor time of a daemon's two processes.
+fn used(daemon: &Daemon) -> Result<Duration, IperfError> {
+    let of = |pid: nix::unistd::Pid| processor_time(pid.as_raw().unsigned_abs());
+    Ok(Duration::from_micros(of(daemon.monitor())?.micros() + of(daemon.worker())?.micros()))
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Interfaces and addresses that are missing, come later, change, or go and come back.
+
+use mlvpn_tests::configuration::Family;
+use mlvpn_tests::daemon::Daemon;
+use mlvpn_tests::network::{Network, Side, tunnel_address};
+use mlvpn_tests::stream::Stream;
+
+use crate::{await_up, configurations, start_both};
+
+#[test]
+fn a_link_whose_address_or_interface_is_missing_at_start_comes_up_with_it() {
+    let Some(network) = Network::wired(2) else { return };
+    let (client, server) = configurations(3);
+    network.ip(Side::Client, "address del 10.9.1.1/24 dev link1");
+    // The second link's interface comes later, too; nothing of it exists.
+    let client = client.without("l3", "bindhost").with("l3", "bindinterface", "link3");
+    let server = server.without("l3", "bindhost");
+    let both = start_both(&network, &(client, server));
+    both.0.expect_log(&["l1: ", "l3: ", "trying again"]);
+    both.0.expect_calls(&["rtun_up l2", "tuntap_up"]);
+    both.0.expect_title("mlvpn: test !l1 @l2 !l3");
+    network.ip(Side::Client, "address add 10.9.1.1/24 dev link1");
+    both.0.expect_calls(&["rtun_up l1"]);
+    network.plug(3);
+    both.0.expect_calls(&["rtun_up l3"]);
+    both.1.expect_calls(&["rtun_up l1", "rtun_up l2", "rtun_up l3"]);
+}
+
+#[test]
+fn a_link_bound_to_its_interface_survives_a_new_address_and_the_server_follows() {
+    let Some(network) = Network::wired(2) else { return };
+    let (client, server) = configurations(2);
+    let client = client.without("l1", "bindhost").with("l1", "bindinterface", "link1");
+    let both = start_both(&network, &(client, server));
+    await_up(&both, 2);
+    let stream = Stream::open(&network.client, &network.server, tunnel_address(Side::Server, Family::V4));
+    stream.await_progress();
+    network.ip(Side::Client, "address del 10.9.1.1/24 dev link1");
+    network.ip(Side::Client, "address add 10.9.1.77/24 dev link1");
+    both.1.expect_log(&["l1: peer at 10.9.1.77:"]);
+    both.0.expect_title("mlvpn: test @l1 @l2");
+    both.1.expect_title("mlvpn: test @l1 @l2");
+    stream.await_progress();
+    stream.finish();
+}
+
+#[test]
+fn a_link_comes_back_with_its_interface() {
+    let Some(network) = Network::wired(2) else { return };
+    let (client, server) = configurations(2);
+    let client = client.with("l1", "bindinterface", "link1").with("general", "timeout", "3600");
+    let both = start_both(&network, &(client, server));
+    await_up(&both, 2);
+    network.ip(Side::Client, "link delete link1");
+    both.0.expect_calls(&["rtun_down l1"]);
+    let stream = Stream::open(&network.client, &network.server, tunnel_address(Side::Server, Family::V4));
+    stream.await_progress();
+    network.plug(1);
+    both.0.expect_calls(&["rtun_up l1"]);
+    both.1.expect_log(&["l1: peer at 10.9.1.1:"]);
+    both.1.expect_title("mlvpn: test @l1 @l2");
+    stream.await_progress();
+    stream.finish();
+}
+
+#[test]
+fn a_name_that_cannot_be_resolved_keeps_one_link_waiting_only() {
+    let Some(network) = Network::wired(2) else { return };
+    let (client, server) = configurations(2);
+    let server = Daemon::start(&network.server, &server);
+    // Reserved for this (RFC 6761); there is no resolver in the namespace either.
+    let client = Daemon::start(&network.client, &client.with("l1", "remotehost", "server.invalid"));
+    client.expect_calls(&["rtun_up l2", "tuntap_up"]);
+    client.expect_log(&["server.invalid"]);
+    server.expect_calls(&["rtun_up l2"]);
+}
