@@ -9,99 +9,25 @@
 //!
 //! Nothing here knows an address, a clock or a peer list. Messages are lost and repeated by others: an initiator may send
 //! the same initiation as often as it likes, and a responder that reads it again answers with other keys. So a replayed
-//! initiation costs a responder two or three scalar multiplications and gives the replayer nothing; but the responder
+//! initiation costs a responder up to five scalar multiplications and gives the replayer nothing; but the responder
 //! must not take its new session for live before a packet sealed with the new keys came in.
 
-use crate::memory::two::{
-    CookieMessage, Initiation, MAC, MAX_INITIATION, MessageError, NOISE_KEYS, NOISE_RESPONSE, PAYLOAD, Pattern,
-    Payload, RESPONSE, RefusalReason, Response, VERSION, before_macs, set_mac1, set_mac2,
-};
-use crate::state::cookie::{AddresseeKeys, Cookie, Knock};
-use crate::state::identity::{Ephemeral, KeyPair, PublicKey, SharedSecret};
-use crate::state::noise::{Noise, Wiped};
-use crate::state::session_key::{Aead, HAS_AES, SessionKey};
-use crate::words::ids::SessionIndex;
-use crate::words::limits::MAX_LINKS;
+mod terms;
+
+pub use terms::{FEATURE_AES, FEATURES_KNOWN, FEATURES_OPTIONAL, HandshakeError, Offer};
+
 use noise_protocol::ErrorKind;
 use noise_protocol::patterns::{HandshakePattern, noise_ik_psk2, noise_nn_psk0};
 
-/// Feature bit: AES-256-GCM in hardware at the sender's end.
-pub const FEATURE_AES: u32 = 1;
-
-/// Feature bits whose sender does without a peer that does not know them. The others it cannot do without.
-pub const FEATURES_OPTIONAL: u32 = 0x0000_ffff;
-
-/// Feature bits known here.
-pub const FEATURES_KNOWN: u32 = FEATURE_AES;
-
-/// Why a handshake message was not accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HandshakeError {
-    /// It is no such message, or of another version. See [`HandshakeError::refusal`].
-    Message(MessageError),
-    /// This end does the other pattern: one end has keys configured, the other a shared secret.
-    OtherPattern,
-    /// The message is for someone else: the sender has another public key for this end, or another shared secret.
-    WrongKey,
-    /// The response did not open: this end and its peer have different secrets besides their keys.
-    WrongSecret,
-    /// The message did not open, though its sender knew whom it wrote to: damaged or forged.
-    Forged,
-    /// A response to no handshake that is under way here.
-    NotAwaited,
-    /// A key of low order or all zeros takes part, which would give a session that everyone can read.
-    BadKey,
-    /// The peer cannot do without these features, which are not known here.
-    Features(u32),
-}
-
-impl HandshakeError {
-    /// The reason to tell the initiator, if it should be told one. The answer is unauthenticated and to be rate-limited.
-    #[must_use]
-    pub const fn refusal(self) -> Option<RefusalReason> {
-        match self {
-            Self::Message(MessageError::Version(_)) => Some(RefusalReason::Version),
-            Self::Message(MessageError::Pattern(_)) | Self::OtherPattern => Some(RefusalReason::Pattern),
-            Self::Features(_) => Some(RefusalReason::Feature),
-            _ => None,
-        }
-    }
-}
-
-impl From<MessageError> for HandshakeError {
-    fn from(error: MessageError) -> Self {
-        Self::Message(error)
-    }
-}
-
-/// What an end can do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Offer {
-    /// Whether the CPU has instructions for AES and GCM. The port finds out.
-    pub aes_in_hardware: bool,
-    /// Links it takes, 1 to 32.
-    pub max_links: u8,
-}
-
-impl Offer {
-    const fn features(self) -> u32 {
-        if self.aes_in_hardware && HAS_AES { FEATURE_AES } else { 0 }
-    }
-
-    fn payload(self, chosen: u32, sender: SessionIndex) -> [u8; PAYLOAD] {
-        let most = u8::try_from(MAX_LINKS).unwrap_or(u8::MAX);
-        Payload { features: self.features(), chosen, max_links: self.max_links.clamp(1, most), sender }.emit()
-    }
-
-    /// What `payload` offers, if this end knows all that its sender cannot do without.
-    fn of(payload: &Payload) -> Result<Self, HandshakeError> {
-        let unknown = payload.features & !FEATURES_KNOWN & !FEATURES_OPTIONAL;
-        if unknown != 0 {
-            return Err(HandshakeError::Features(unknown));
-        }
-        Ok(Self { aes_in_hardware: payload.features & FEATURE_AES != 0, max_links: payload.max_links })
-    }
-}
+use crate::memory::two::{
+    CookieMessage, Initiation, MAC, MAX_INITIATION, MessageError, NOISE_KEYS, NOISE_RESPONSE, PAYLOAD, Pattern,
+    Payload, RESPONSE, Response, VERSION, before_macs, set_mac1, set_mac2,
+};
+use crate::state::cookie::{AddresseeKeys, Cookie, Knock};
+use crate::state::identity::{Ephemeral, KeyPair, PublicKey, SharedSecret};
+use crate::state::noise::{Noise, PrivateKey};
+use crate::state::session_key::{Aead, SessionKey};
+use crate::words::ids::SessionIndex;
 
 /// By what two ends know each other.
 #[derive(Clone, Copy)]
@@ -290,7 +216,7 @@ impl Responder {
         let initiation = knock.initiation();
         let mut noise = match &self.identity {
             Identity::Keys(own) => {
-                let own_key = Wiped::of(own.secret_key().as_bytes());
+                let own_key = PrivateKey::with_public(own.secret_key().as_bytes(), own.public_key().as_bytes());
                 start(Pattern::Keys, false, Some(own_key), None, &ephemeral)
             }
             Identity::Secret(secret) => with_secret(secret, false, &ephemeral)?,
@@ -352,7 +278,7 @@ impl Claim {
 
 /// An initiator's Noise where both ends have keys. The responder gets the secret later, when it knows whose.
 fn with_keys(own: &KeyPair, peer: &PublicKey, secret: &SharedSecret, ephemeral: &Ephemeral) -> Noise {
-    let own_key = Wiped::of(own.secret_key().as_bytes());
+    let own_key = PrivateKey::with_public(own.secret_key().as_bytes(), own.public_key().as_bytes());
     let mut noise = start(Pattern::Keys, true, Some(own_key), Some(peer), ephemeral);
     noise.push_psk(secret.as_bytes());
     noise
@@ -371,11 +297,11 @@ fn with_secret(secret: &SharedSecret, is_initiator: bool, ephemeral: &Ephemeral)
 fn start(
     pattern: Pattern,
     is_initiator: bool,
-    own_key: Option<Wiped<32>>,
+    own_key: Option<PrivateKey>,
     peer: Option<&PublicKey>,
     ephemeral: &Ephemeral,
 ) -> Noise {
-    let ephemeral = Some(Wiped::of(ephemeral.as_bytes()));
+    let ephemeral = Some(PrivateKey::new_key(ephemeral.as_bytes()));
     let peer = peer.map(|key| *key.as_bytes());
     Noise::new(noise_pattern(pattern), is_initiator, prologue(pattern), own_key, ephemeral, peer, None)
 }

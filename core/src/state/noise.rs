@@ -64,8 +64,34 @@ impl<const N: usize> U8Array for Wiped<N> {
 /// Diffie-Hellman on Curve25519 (RFC 7748). Refuses points of low order, whose secret everyone knows.
 pub(super) enum X25519 {}
 
+/// A private key, then its public key or, where that is not known yet, zeros. `noise-protocol` asks for the public key of
+/// the same private one in each handshake, which would cost a scalar multiplication each time.
+pub(super) type PrivateKey = Wiped<64>;
+
+impl PrivateKey {
+    /// A key whose public key is computed when it is asked for.
+    pub(super) fn new_key(private: &[u8; 32]) -> Self {
+        Self::from_slice(private)
+    }
+
+    /// A key whose public key is known.
+    pub(super) fn with_public(private: &[u8; 32], public: &[u8; 32]) -> Self {
+        let mut key = Self::from_slice(private);
+        if let Some(half) = key.0.last_chunk_mut() {
+            *half = *public;
+        }
+        key
+    }
+
+    /// None for the key of zeros, which is none.
+    fn secret(&self) -> Option<StaticSecret> {
+        let private: &[u8; 32] = self.0.first_chunk()?;
+        (!super::identity::is_zero(private)).then(|| StaticSecret::from(*private))
+    }
+}
+
 impl DH for X25519 {
-    type Key = Wiped<32>;
+    type Key = PrivateKey;
     type Pubkey = [u8; 32];
     type Output = Wiped<32>;
 
@@ -80,14 +106,12 @@ impl DH for X25519 {
     }
 
     fn pubkey(key: &Self::Key) -> Self::Pubkey {
-        PublicKey::from(&StaticSecret::from(*key.bytes())).to_bytes()
+        let known = key.0.last_chunk::<32>().copied().filter(|public| *public != [0; 32]);
+        known.or_else(|| key.secret().map(|secret| PublicKey::from(&secret).to_bytes())).unwrap_or_default()
     }
 
     fn dh(key: &Self::Key, public: &Self::Pubkey) -> Result<Self::Output, ()> {
-        if super::identity::is_zero(key.bytes()) {
-            return Err(());
-        }
-        let shared = StaticSecret::from(*key.bytes()).diffie_hellman(&PublicKey::from(*public));
+        let shared = key.secret().ok_or(())?.diffie_hellman(&PublicKey::from(*public));
         if shared.was_contributory() { Ok(Wiped::of(shared.as_bytes())) } else { Err(()) }
     }
 }
@@ -176,17 +200,28 @@ mod tests {
 
     #[test]
     fn a_key_that_was_not_given_exchanges_nothing() {
-        let base = X25519::pubkey(&Wiped::of(&[7; 32]));
-        assert!(X25519::dh(&X25519::genkey(), &base).is_err());
-        assert!(X25519::dh(&Wiped::of(&[7; 32]), &base).is_ok());
+        let public = X25519::pubkey(&PrivateKey::new_key(&[7; 32]));
+        assert!(X25519::dh(&X25519::genkey(), &public).is_err());
+        assert!(X25519::dh(&PrivateKey::new_key(&[7; 32]), &public).is_ok());
+    }
+
+    #[test]
+    fn a_public_key_that_is_known_is_not_computed_again() {
+        let public = X25519::pubkey(&PrivateKey::new_key(&[7; 32]));
+        let key = PrivateKey::with_public(&[7; 32], &public);
+        assert_eq!(X25519::pubkey(&key), public);
+        assert_eq!(X25519::pubkey(&PrivateKey::with_public(&[7; 32], &[1; 32])), [1; 32]);
+        let other = X25519::pubkey(&PrivateKey::new_key(&[8; 32]));
+        let shared = |key: &PrivateKey| X25519::dh(key, &other).map(|shared| *shared.bytes());
+        assert_eq!(shared(&key), shared(&PrivateKey::new_key(&[7; 32])));
     }
 
     #[test]
     fn points_of_low_order_exchange_nothing() {
-        let key = Wiped::of(&[7; 32]);
+        let key = PrivateKey::new_key(&[7; 32]);
         let mut one = [0; 32];
         one[0] = 1;
-        // The point of order 8 whose x coordinate RFC 7748's security considerations lead to.
+        // Of order 8: one of the points that RFC 7748's section 6.1 warns of.
         let eight = [
             0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda, 0x09,
             0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
