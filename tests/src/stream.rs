@@ -5,9 +5,11 @@
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration as StdDuration;
+
+use portable_atomic::AtomicU64;
 
 use mlvpn::lab::namespace::Namespace;
 use mlvpn::lab::tcp::{fill_pattern, first_difference};

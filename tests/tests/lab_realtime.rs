@@ -3,8 +3,9 @@
 //! and TUN devices; says so and passes without.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::atomic::AtomicU64;
 use std::time::Duration as StdDuration;
+
+use portable_atomic::AtomicU64;
 
 use mlvpn::lab::kernel::{Pair, round_trips, transfer};
 use mlvpn::lab::namespace::{LabError, Namespace};

@@ -4,9 +4,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration as StdDuration;
+
+use portable_atomic::AtomicU64;
 
 use mlvpn_core::words::time::{Duration, Instant};
 

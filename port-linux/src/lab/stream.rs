@@ -4,10 +4,12 @@
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration as StdDuration;
+
+use portable_atomic::AtomicU64;
 
 use nix::sys::socket::{setsockopt, sockopt::TcpCongestion};
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! Throughput and processor time of one tunnel over one link without a limit (a veth pair), ours and, when `MLVPN_PEER`
-//! names it, MLVPN 2.3.5, in turn within one run; as a Markdown table. Needs root and iperf3.
+//! One TCP flow (CUBIC) through our tunnel and, when `MLVPN_PEER` names it, MLVPN 2.3.5's, in turn within one run: over one
+//! link without a limit (a veth pair), with processor time, and over two unequal emulated links; as Markdown tables.
+//! Needs root and iperf3.
 //!
 //! `cargo run --release --package mlvpn-tests --bin baseline [SECONDS [ROUNDS]]`
 
@@ -22,6 +23,25 @@ struct Figures {
     receiver: f64,
 }
 
+/// Over what the flow goes.
+#[derive(Clone, Copy)]
+struct Course {
+    name: &'static str,
+    /// Emulated links, and what each can send in bytes per second; none for a veth pair.
+    links: &'static [(&'static str, u32)],
+    /// Seconds at the beginning that do not count.
+    omit_seconds: u32,
+}
+
+const COURSES: [Course; 2] = [
+    Course { name: "one veth link", links: &[], omit_seconds: 0 },
+    Course {
+        name: "40 Mbit/s 10 ms + 10 Mbit/s 40 ms",
+        links: &[("40mbit/10ms", 5_000_000), ("10mbit/40ms", 1_250_000)],
+        omit_seconds: 5,
+    },
+];
+
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1).map(|argument| argument.parse::<u32>());
     let (seconds, rounds) = match (arguments.next().unwrap_or(Ok(10)), arguments.next().unwrap_or(Ok(3))) {
@@ -36,27 +56,37 @@ fn main() -> ExitCode {
         Ok(program) => programs.push(("MLVPN 2.3.5", program)),
         Err(why) => eprintln!("without comparison: {why}"),
     }
-    let mut all: Vec<Vec<Figures>> = vec![Vec::new(); programs.len()];
-    for _ in 0..rounds {
-        for ((_, program), figures) in programs.iter().zip(&mut all) {
-            match measure(program, seconds) {
-                Ok(Some(measured)) => figures.push(measured),
-                Ok(None) => return ExitCode::FAILURE,
-                Err(why) => {
-                    eprintln!("baseline: {why}");
-                    return ExitCode::FAILURE;
-                }
+    for course in COURSES {
+        match compare(&programs, course, seconds, rounds) {
+            Ok(true) => {}
+            Ok(false) => return ExitCode::FAILURE,
+            Err(why) => {
+                eprintln!("baseline: {why}");
+                return ExitCode::FAILURE;
             }
         }
     }
-    println!("| one veth link, {rounds} x {seconds} s | Mbit/s | sender, CPU s/GB | receiver, CPU s/GB |");
+    ExitCode::SUCCESS
+}
+
+/// Measures every program on one course and prints the table; false where the machine cannot do it.
+fn compare(programs: &[(&str, Program)], course: Course, seconds: u32, rounds: u32) -> Result<bool, IperfError> {
+    let mut all: Vec<Vec<Figures>> = vec![Vec::new(); programs.len()];
+    for _ in 0..rounds {
+        for ((_, program), figures) in programs.iter().zip(&mut all) {
+            let Some(measured) = measure(program, course, seconds)? else { return Ok(false) };
+            figures.push(measured);
+        }
+    }
+    println!("| {}, {rounds} x {seconds} s | Mbit/s | sender, CPU s/GB | receiver, CPU s/GB |", course.name);
     println!("|---|---|---|---|");
     for ((name, _), figures) in programs.iter().zip(&all) {
         let column = |value: fn(&Figures) -> f64, digits| spread(figures.iter().map(value).collect(), digits);
-        let (rate, sender) = (column(|f| f.mbit_per_second, 0), column(|f| f.sender, 2));
+        let (rate, sender) = (column(|f| f.mbit_per_second, 1), column(|f| f.sender, 2));
         println!("| {name} | {rate} | {sender} | {} |", column(|f| f.receiver, 2));
     }
-    ExitCode::SUCCESS
+    println!();
+    Ok(true)
 }
 
 /// Median, and smallest and largest in parentheses.
@@ -72,12 +102,21 @@ fn spread(mut values: Vec<f64>, digits: usize) -> String {
 }
 
 /// One TCP flow from client to server; `None` where the machine cannot do it.
-fn measure(program: &Program, seconds: u32) -> Result<Option<Figures>, IperfError> {
-    let Some(network) = Network::wired(1) else { return Ok(None) };
-    let start = |side| Daemon::start_program(network.at(side), program, &Configuration::new(side, 1, Family::V4));
+fn measure(program: &Program, course: Course, seconds: u32) -> Result<Option<Figures>, IperfError> {
+    let specs: Vec<&str> = course.links.iter().map(|(spec, _)| *spec).collect();
+    let network = if specs.is_empty() { Network::wired(1) } else { Network::emulated(&specs) };
+    let Some(network) = network else { return Ok(None) };
+    let start = |side| {
+        let mut configuration = Configuration::new(side, specs.len().max(1), Family::V4);
+        for (index, (_, rate)) in course.links.iter().enumerate() {
+            configuration = configuration.with(&format!("l{}", index + 1), "bandwidth_upload", &rate.to_string());
+        }
+        Daemon::start_program(network.at(side), program, &configuration)
+    };
     let daemons = [start(Side::Client), start(Side::Server)];
     for daemon in &daemons {
-        daemon.expect_calls(&["rtun_up l1", "tuntap_up"]);
+        let ups: Vec<String> = (1..=specs.len().max(1)).map(|link| format!("rtun_up l{link}")).collect();
+        daemon.expect_calls(&ups.iter().map(String::as_str).collect::<Vec<_>>());
     }
     let before = [used(&daemons[0])?, used(&daemons[1])?];
     let plan = IperfRun {
@@ -86,9 +125,9 @@ fn measure(program: &Program, seconds: u32) -> Result<Option<Figures>, IperfErro
         address: tunnel_address(Side::Server, Family::V4),
         port: 5201,
         seconds,
-        omit_seconds: 0,
+        omit_seconds: course.omit_seconds,
         flows: 1,
-        congestion: None,
+        congestion: Some("cubic"),
         is_reversed: false,
     };
     let result = run(&plan)?;
