@@ -127,6 +127,12 @@ impl MtuSearch {
         }
     }
 
+    /// Whether a size is on its way, or the search has not ended.
+    #[must_use]
+    pub const fn is_under_way(&self) -> bool {
+        self.trial.is_some() || self.is_searching()
+    }
+
     const fn is_searching(&self) -> bool {
         self.refused.saturating_sub(self.proved) > RESOLUTION
             || (self.refused > self.ceiling && self.proved < self.ceiling)

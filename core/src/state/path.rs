@@ -36,8 +36,24 @@ const IDLE_INTERVAL: Duration = Duration::from_secs(25);
 /// An unanswered probe is repeated after two round trips and four deviations, but not sooner than this.
 const MIN_PATIENCE: Duration = Duration::from_millis(100);
 
+/// A peer that is heard while it answers nothing is asked this often: answers of the last [`PROBES_KEPT`] count, so they
+/// may take four seconds.
+const HEARD_INTERVAL: Duration = Duration::from_millis(500);
+
 /// A path is silent after this many probes in a row without a sign of life.
 const SILENT_AFTER: u8 = 3;
+
+/// A path over which the peer is heard, but that answers none of so many probes in a row, carries one way only.
+const ONE_WAY_AFTER: u8 = 10;
+
+/// Probes of which a late answer still counts: a queue that grows suddenly makes every answer late.
+const PROBES_KEPT: usize = 8;
+
+/// A server asks a path that is not up only for so long after it heard its client there. Asking is the client's part.
+const ASKING_SPAN: Duration = Duration::from_secs(10);
+
+/// A new address whose challenges all went unanswered is challenged anew after this, if the peer still speaks from it.
+const CHALLENGE_AGAIN: Duration = Duration::from_secs(2);
 
 /// Answers that wait to be sent; more than one of a kind is of no use to who asked.
 const ANSWERS: usize = 4;
@@ -90,13 +106,17 @@ pub struct Path {
     /// The highest counter heard, so that only newer packets move the peer.
     newest: Option<u64>,
     mtu: MtuSearch,
-    /// The probe on its way: its number and when it left.
-    probe: Option<(u16, Instant)>,
+    /// The last probes that were not answered, by number: when each left.
+    probes: [Option<(u16, Instant)>; PROBES_KEPT],
     next_id: u16,
-    /// Probes in a row without a sign of life.
+    /// Probes in a row without an answer.
     unanswered: u8,
+    /// Probes in a row without a sign of life. Never more than `unanswered`.
+    unheard: u8,
     /// When to probe next.
     probe_at: Instant,
+    /// When the last probe left.
+    probed_at: Instant,
     last_heard: Instant,
     /// When data last went either way.
     last_data: Instant,
@@ -120,6 +140,8 @@ pub struct Sign {
     pub token: u64,
     /// When.
     pub at: Instant,
+    /// Whether it belongs to the session whose counters count now, and not to the one before.
+    pub is_current: bool,
 }
 
 impl Path {
@@ -137,10 +159,12 @@ impl Path {
             loss: LossWindow::new(),
             newest: None,
             mtu: MtuSearch::new(0, Instant::ORIGIN),
-            probe: None,
+            probes: [None; PROBES_KEPT],
             next_id: 0,
             unanswered: 0,
+            unheard: 0,
             probe_at: Instant::ORIGIN,
+            probed_at: Instant::ORIGIN,
             last_heard: Instant::ORIGIN,
             last_data: Instant::ORIGIN,
             answers: heapless::Deque::new(),
@@ -190,19 +214,32 @@ impl Path {
     /// validation; nothing but its answer moves the path.
     pub fn hear(&mut self, sign: Sign) {
         self.last_heard = sign.at;
-        self.unanswered = 0;
+        self.unheard = 0;
         self.traffic.received_packets = self.traffic.received_packets.saturating_add(1);
         self.traffic.received_bytes = self.traffic.received_bytes.saturating_add(sign.bytes as u64);
+        if !sign.is_current {
+            return;
+        }
         self.loss.arrival(sign.counter);
         if self.newest.is_none_or(|newest| sign.counter > newest) {
             self.newest = Some(sign.counter);
-            let known = self.place == Some(sign.from) || self.candidate.is_some_and(|c| c.place == sign.from);
-            if !known {
-                self.candidate = Some(Candidate { place: sign.from, token: sign.token, tries: 0, again_at: sign.at });
-            }
+            self.compare_place(sign);
         }
-        if self.health == Health::Silent {
-            self.judge();
+        // What is heard is no proof that the peer hears: only an answer ends silence, so ask for one.
+        if self.health == Health::Silent || self.phase == Phase::Waiting {
+            self.probe_at = self.probe_at.min(self.probed_at + HEARD_INTERVAL);
+        }
+    }
+
+    fn compare_place(&mut self, sign: Sign) {
+        if self.place == Some(sign.from) {
+            return;
+        }
+        let is_pending = |c: &Candidate| {
+            c.place == sign.from && (c.tries < CHALLENGES || sign.at.since(c.again_at) < CHALLENGE_AGAIN)
+        };
+        if !self.candidate.as_ref().is_some_and(is_pending) {
+            self.candidate = Some(Candidate { place: sign.from, token: sign.token, tries: 0, again_at: sign.at });
         }
     }
 
@@ -227,6 +264,10 @@ impl Path {
             Control::Leave if self.phase == Phase::Up => {
                 self.leave_up(DownCause::PeerLeft);
                 self.start_probing(now);
+                if self.role == Role::Server {
+                    // Nothing is asked there before the peer is heard again.
+                    self.place = None;
+                }
             }
             Control::Leave | Control::Close | Control::Fresh => {}
         }
@@ -244,10 +285,10 @@ impl Path {
         if core::mem::take(&mut self.leaving) {
             return Some(Errand { frame: Control::Leave, to, pad_to: 0 });
         }
-        if now >= self.probe_at && self.may_probe(now) {
+        if now >= self.probe_at && self.may_probe() {
             return Some(Errand { frame: self.send_probe(now), to, pad_to: 0 });
         }
-        if self.phase == Phase::Up && self.health != Health::Silent {
+        if self.may_measure() {
             let patience = self.patience();
             let size = self.mtu.probe(patience, now)?;
             let len = size.saturating_sub(overhead(to.address));
@@ -261,7 +302,7 @@ impl Path {
         if self.phase != Phase::Up {
             return;
         }
-        if now.since(self.last_heard) >= self.settings.timeout && self.is_dead(now) {
+        if now >= self.dead_at() {
             self.leave_up(DownCause::Timeout);
             self.start_probing(now);
         }
@@ -274,10 +315,9 @@ impl Path {
             return None;
         }
         let challenge = self.candidate.filter(|c| c.tries < CHALLENGES).map(|candidate| candidate.again_at);
-        let probe = self.place.filter(|_| self.will_probe()).map(|_| self.probe_at);
-        let up = self.phase == Phase::Up;
-        let size = (up && self.health != Health::Silent).then(|| self.mtu.deadline());
-        let timeout = up.then(|| self.last_heard + self.settings.timeout);
+        let probe = self.place.filter(|_| self.may_probe()).map(|_| self.probe_at);
+        let size = self.place.filter(|_| self.may_measure()).map(|_| self.mtu.deadline());
+        let timeout = (self.phase == Phase::Up).then(|| self.dead_at());
         [challenge, probe, size, timeout].into_iter().flatten().min()
     }
 
@@ -285,7 +325,8 @@ impl Path {
         self.phase = Phase::Waiting;
         self.health = Health::Good;
         self.unanswered = 0;
-        self.probe = None;
+        self.unheard = 0;
+        self.probes = [None; PROBES_KEPT];
         self.probe_at = now;
     }
 
@@ -306,22 +347,31 @@ impl Path {
         }
     }
 
-    /// An idle server leaves probing to its client.
-    fn may_probe(&self, now: Instant) -> bool {
-        self.phase == Phase::Waiting || self.role == Role::Client || self.is_busy(now) || self.unanswered > 0
+    /// Whether a probe is sent when its time has come: an idle server leaves that to its client.
+    fn may_probe(&self) -> bool {
+        let is_asking = match self.phase {
+            Phase::Closed => false,
+            Phase::Waiting => self.probe_at.since(self.last_heard) < ASKING_SPAN,
+            Phase::Up => self.unanswered > 0 || self.is_busy(self.probe_at),
+        };
+        is_asking || self.role == Role::Client
     }
 
-    fn will_probe(&self) -> bool {
-        self.may_probe(self.probe_at)
+    /// Whether path MTU probes are sent when their time has come: what is found is proved again only while it is used.
+    fn may_measure(&self) -> bool {
+        let is_wanted = self.mtu.is_under_way() || self.is_busy(self.mtu.deadline());
+        self.phase == Phase::Up && self.health != Health::Silent && is_wanted
     }
 
     fn is_busy(&self, now: Instant) -> bool {
         now.since(self.last_data) < BUSY_SPAN
     }
 
-    /// Nothing heard for the timeout is death only on a path that asked: an idle server's is asked by its client.
-    fn is_dead(&self, now: Instant) -> bool {
-        self.unanswered > 0 || now.since(self.last_heard) > IDLE_INTERVAL * 3
+    /// When the path is dead if nothing is heard: its timeout is over, and enough probes went unanswered. An idle
+    /// server's path is asked by its client, and is dead when that missed three times.
+    fn dead_at(&self) -> Instant {
+        let idle = if self.unheard > SILENT_AFTER { Duration::ZERO } else { IDLE_INTERVAL * 3 };
+        self.last_heard + self.settings.timeout.max(idle)
     }
 
     fn patience(&self) -> Duration {
@@ -332,23 +382,33 @@ impl Path {
     fn send_probe(&mut self, now: Instant) -> Control {
         let id = self.next_id;
         self.next_id = id.wrapping_add(1);
-        self.probe = Some((id, now));
+        if let Some(probe) = self.probes.get_mut(usize::from(id) % PROBES_KEPT) {
+            *probe = Some((id, now));
+        }
         self.unanswered = self.unanswered.saturating_add(1);
+        self.unheard = self.unheard.saturating_add(1);
+        if self.phase == Phase::Up && self.is_silent() {
+            self.health = Health::Silent;
+        }
         let wait = match self.phase {
-            Phase::Up if self.unanswered <= SILENT_AFTER => self.patience(),
+            Phase::Up if self.health != Health::Silent => self.patience(),
             Phase::Waiting if self.unanswered <= YOUNG_PROBES => YOUNG_INTERVAL,
             _ => PROBING_INTERVAL,
         };
+        self.probed_at = now;
         self.probe_at = now + wait;
-        if self.phase == Phase::Up && self.unanswered > SILENT_AFTER {
-            self.health = Health::Silent;
-        }
         Control::Probe { id }
     }
 
+    const fn is_silent(&self) -> bool {
+        self.unheard > SILENT_AFTER || self.unanswered > ONE_WAY_AFTER
+    }
+
     fn handle_reply(&mut self, id: u16, from: Place, now: Instant) {
-        let Some((_, sent)) = self.probe.take_if(|(expected, _)| *expected == id) else { return };
+        let Some(probe) = self.probes.get_mut(usize::from(id) % PROBES_KEPT) else { return };
+        let Some((_, sent)) = probe.take_if(|(expected, _)| *expected == id) else { return };
         self.rtt.sample(now.since(sent));
+        self.unanswered = 0;
         // A client asked this very address; a server asks only addresses that are proved.
         if self.place == Some(from) {
             self.come_up(now);
@@ -383,7 +443,7 @@ impl Path {
     }
 
     fn judge(&mut self) {
-        self.health = if self.unanswered > SILENT_AFTER {
+        self.health = if self.is_silent() {
             Health::Silent
         } else if self.loss.percent() >= self.settings.loss_tolerance {
             Health::Lossy

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use mlvpn_core::memory::pool::Pool;
 use mlvpn_core::state::link::Phase;
 use mlvpn_core::tunnel::{Arrival, Transmit, Tunnel};
-use mlvpn_core::words::event::{Event as Happening, Health};
+use mlvpn_core::words::event::{Event as Happening, Health, Trouble};
 use mlvpn_core::words::ids::LinkId;
 use mlvpn_core::words::limits::{EGRESS_SLOTS, MAX_DATAGRAM, MAX_LINKS};
 use mlvpn_core::words::time::{Duration, Instant};
@@ -489,6 +489,9 @@ impl Worker {
             }
             Happening::TunnelUp => self.run_script(ScriptEvent::TunnelUp, None),
             Happening::TunnelDown => self.run_script(ScriptEvent::TunnelDown, None),
+            Happening::NewSession => log_info!(Topic::Protocol, "new keys"),
+            Happening::MtuChanged(mtu) => log_info!(Topic::Protocol, "the largest inner packet has {mtu} bytes now"),
+            Happening::HandshakeTrouble(Trouble(why)) => log_warn!(Topic::Protocol, "handshake: {why}"),
         }
         self.show_title();
     }

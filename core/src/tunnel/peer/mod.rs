@@ -211,10 +211,17 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
     }
 
     fn next_index(&mut self) -> SessionIndex {
-        self.generation = self.generation.wrapping_add(1);
-        let value = u32::from(self.number) << 8 | u32::from(self.generation);
-        // Two bytes and one make three.
-        SessionIndex::new(value).unwrap_or(SessionIndex::from_bytes([0; 3]))
+        // Of 256 names a few are taken at most.
+        while {
+            self.generation = self.generation.wrapping_add(1);
+            self.sessions().any(|taken| taken == self.index_of(self.generation))
+        } {}
+        self.index_of(self.generation)
+    }
+
+    const fn index_of(&self, generation: u8) -> SessionIndex {
+        let [high, low] = self.number.to_be_bytes();
+        SessionIndex::from_bytes([high, low, generation])
     }
 }
 
@@ -498,8 +505,9 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         let id = LinkId::new(header.link.into());
         let from = Place { socket: u8::try_from(arrival.link.index()).unwrap_or(u8::MAX), address: arrival.from };
         let token = self.random.token();
+        let is_current = self.current.as_ref().is_some_and(|session| session.own_index() == header.receiver);
         let member = self.member_or_join(id, arrival.at).ok_or(DropReason::LinkNotUp)?;
-        member.path.hear(Sign { counter, bytes, from, token, at: arrival.at });
+        member.path.hear(Sign { counter, bytes, from, token, at: arrival.at, is_current });
         if header.flags.control {
             let (frames, rest) = control::parse(packet.as_bytes()).map_err(|_| DropReason::Malformed)?;
             let used = packet.len().saturating_sub(rest.len());
@@ -623,16 +631,17 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
     pub fn poll_timeout(&self) -> Option<Deadline> {
         let speaks = self.current.is_some();
         let links = self.members.iter().enumerate().filter_map(|(index, member)| {
-            let at = member.as_ref().filter(|_| speaks)?.path.deadline()?;
+            let at = member.as_ref().filter(|member| speaks && !member.blocked)?.path.deadline()?;
             Some(Deadline { at, cause: Cause::Path(LinkId::new(index)) })
         });
         let session = |at| Deadline { at, cause: Cause::Session };
-        let asking = self.asking.as_ref();
-        let ask = asking.and_then(Asking::ask_at).filter(|_| !self.open_places().is_empty()).map(session);
-        let worn = self.current.as_ref().and_then(Session::wears_at);
-        let worn = worn.filter(|_| asking.is_some_and(|asking| asking.ask_at().is_none())).map(session);
+        // Only a client that has somewhere to ask does something about a session that is worn or lost.
+        let asking = self.asking.as_ref().filter(|_| !self.open_places().is_empty());
+        let ask = asking.and_then(Asking::ask_at).map(session);
+        let may_begin = asking.is_some() && ask.is_none();
+        let worn = self.current.as_ref().and_then(Session::wears_at).filter(|_| may_begin).map(session);
         let wipe = self.previous.as_ref().map(|(_, at)| session(*at));
-        let lost = self.lost_since.filter(|_| ask.is_none()).map(|since| session(since + LOST_AFTER));
+        let lost = self.lost_since.filter(|_| may_begin).map(|since| session(since + LOST_AFTER));
         let hold = self.bond.reorder.deadline(self.hold()).map(|at| Deadline { at, cause: Cause::Reorder });
         links.chain(ask).chain(worn).chain(wipe).chain(lost).chain(hold).min_by_key(|deadline| deadline.at)
     }
@@ -685,6 +694,12 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.current.is_some() && self.members.iter().flatten().any(|member| member.path.phase() == Phase::Up)
+    }
+
+    /// The sessions whose keys this end holds, by its own names for them, the current one first.
+    pub fn sessions(&self) -> impl Iterator<Item = SessionIndex> + '_ {
+        let previous = self.previous.as_ref().map(|(session, _)| session);
+        self.current.iter().chain(previous).chain(self.unproved.iter().flatten()).map(Session::own_index)
     }
 
     /// A link's state and measurements.
