@@ -305,6 +305,19 @@ fn expect_kind(datagram: &[u8], kind: MessageKind) -> Result<(), MessageError> {
     if MessageKind::of(first) == Some(kind) { Ok(()) } else { Err(MessageError::Kind) }
 }
 
+/// The session or handshake a message is for, by the receiver's index in it; None for initiations, which name none, and
+/// for what is no message. Nothing else of the message is looked at.
+#[must_use]
+pub fn receiver_of(datagram: &[u8]) -> Option<SessionIndex> {
+    let range = match MessageKind::of(*datagram.first()?)? {
+        MessageKind::Initiation => return None,
+        MessageKind::Response => field::RESPONSE_RECEIVER,
+        MessageKind::Cookie | MessageKind::Refusal => field::INDEX,
+        MessageKind::Data => return data::receiver_of(datagram),
+    };
+    parse_index(*datagram.get(range)?.first_chunk()?).ok()
+}
+
 fn parse_index(bytes: [u8; 4]) -> Result<SessionIndex, MessageError> {
     SessionIndex::new(u32::from_be_bytes(bytes)).ok_or(MessageError::Reserved)
 }

@@ -114,6 +114,11 @@ impl DataHeader {
     }
 }
 
+/// The session in a data packet's header.
+pub(super) fn receiver_of(datagram: &[u8]) -> Option<SessionIndex> {
+    Some(SessionIndex::from_bytes(*datagram.get(field::RECEIVER)?.first_chunk()?))
+}
+
 /// The nonce of a data packet: its link, then its whole counter. No two packets under one key share both.
 #[must_use]
 pub fn data_nonce(link: u8, counter: u64) -> [u8; 12] {

@@ -15,7 +15,9 @@ use core::net::SocketAddr;
 use crate::memory::control::{self, Control};
 use crate::memory::packet::Packet;
 use crate::memory::pool::{Pool, Slot};
-use crate::memory::two::{DATA_HEADER, DATA_OVERHEAD, DataFlags, DataHeader, MessageKind, RESPONSE, Refusal};
+use crate::memory::two::{
+    DATA_HEADER, DATA_OVERHEAD, DataFlags, DataHeader, MessageKind, RESPONSE, Refusal, receiver_of,
+};
 use crate::stages::allow::source_of;
 use crate::stages::schedule::Candidate;
 use crate::state::handshake::{Claim, Established, HandshakeError};
@@ -139,6 +141,18 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
     #[must_use]
     pub const fn number_of(index: SessionIndex) -> u16 {
         ((index.value() >> 8) & 0xffff) as u16
+    }
+
+    /// The number of the engine a message is for; None when it names none.
+    #[must_use]
+    pub fn number_in(datagram: &[u8]) -> Option<u16> {
+        receiver_of(datagram).map(Self::number_of)
+    }
+
+    /// This engine's number.
+    #[must_use]
+    pub const fn number(&self) -> u16 {
+        self.number
     }
 
     /// Adds a client's link, closed, or changes the settings of the one at this place. False when there is none such.
