@@ -23,8 +23,9 @@ const REFUSALS: u32 = 10;
 
 /// A server's gateway. See the module's description.
 pub struct Gateway {
-    keys: Responder,
-    /// For the one peer that is known by a secret alone, if there is one.
+    /// For peers that are known by their keys.
+    keys: Option<Responder>,
+    /// For the one peer that is known by a secret alone.
     secret: Option<Responder>,
     guard: CookieGuard,
     random: Random,
@@ -47,10 +48,10 @@ pub enum Admission {
 }
 
 impl Gateway {
-    /// A gateway for peers known by their keys and, if given, for one known by a secret. `unguarded` is how many
+    /// A gateway for peers known by their keys, for one known by a secret, or for both. `unguarded` is how many
     /// handshakes a second it reads without a cookie; `seed` is from the system's random source.
     #[must_use]
-    pub fn new(keys: Responder, secret: Option<Responder>, unguarded: u32, seed: [u8; 32]) -> Self {
+    pub fn new(keys: Option<Responder>, secret: Option<Responder>, unguarded: u32, seed: [u8; 32]) -> Self {
         let mut random = Random::new(seed);
         let guard = CookieGuard::new(random.bytes());
         Self { keys, secret, guard, random, unguarded, counted_since: Instant::ORIGIN, read: 0, refused: 0 }
@@ -69,10 +70,13 @@ impl Gateway {
     }
 
     fn read(&mut self, datagram: &[u8], arrival: Arrival, out: &mut [u8]) -> Result<Admission, HandshakeError> {
-        let (responder, knock) = match (self.keys.inspect(datagram), &self.secret) {
-            (Err(HandshakeError::OtherPattern), Some(secret)) => (secret, secret.inspect(datagram)?),
-            (inspected, _) => (&self.keys, inspected?),
-        };
+        let mut inspected = Err(HandshakeError::OtherPattern);
+        for responder in [&self.keys, &self.secret].into_iter().flatten() {
+            if matches!(inspected, Err(HandshakeError::OtherPattern)) {
+                inspected = responder.inspect(datagram).map(|knock| (responder, knock));
+            }
+        }
+        let (responder, knock) = inspected?;
         if self.read >= self.unguarded && !self.guard.admits(&knock, arrival.from, arrival.at) {
             let challenge = self.guard.challenge(&knock, arrival.from, self.random.array(), arrival.at);
             return Ok(answer(&challenge, arrival, out));

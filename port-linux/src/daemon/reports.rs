@@ -107,7 +107,8 @@ impl Worker {
         let Some((title, name)) = &self.title else { return };
         if let Engine::Server(server) = &self.engine {
             let mark = |up| if up { TitleMark::Up } else { TitleMark::Down };
-            return self.write_title(title, &title::worker_title(name, server.peers().map(|(name, up)| (mark(up), name))));
+            return self
+                .write_title(title, &title::worker_title(name, server.peers().map(|(name, up)| (mark(up), name))));
         }
         let marks = self.links.iter().enumerate().filter_map(|(index, port)| {
             let link = self.engine.link(Source::Tunnel, LinkId::new(index))?;

@@ -100,7 +100,10 @@ impl Server {
             Some(key) => drop(self.by_key.insert(*key.as_bytes(), place)),
             None => self.by_secret = Some(place),
         }
-        for network in &settings.config.allowed {
+        // The one peer of a server need not name its networks.
+        let all = [Network::ALL_IPV4, Network::ALL_IPV6];
+        let networks = if settings.config.allowed.is_empty() { &all[..] } else { &settings.config.allowed[..] };
+        for network in networks {
             self.routes.add(*network, place);
         }
         let engine = Box::new(Engine::server(settings.config.clone(), number, seed));
@@ -273,7 +276,6 @@ impl Server {
     pub(super) fn clear<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>) {
         self.each(|engine| engine.clear(pool));
     }
-
 }
 
 /// Time and events.
@@ -408,9 +410,7 @@ mod tests {
         routes.add(network("10.1.2.0", 24), 2);
         routes.add(network("10.1.2.3", 32), 3);
         routes.add(network("fd00::", 8), 4);
-        for (address, place) in
-            [("10.1.2.3", 3), ("10.1.2.4", 2), ("10.9.9.9", 1), ("192.0.2.1", 0), ("fd12::1", 4)]
-        {
+        for (address, place) in [("10.1.2.3", 3), ("10.1.2.4", 2), ("10.9.9.9", 1), ("192.0.2.1", 0), ("fd12::1", 4)] {
             assert_eq!(find(&routes, address), Some(place), "{address}");
         }
         assert_eq!(find(&routes, "2001:db8::1"), None);

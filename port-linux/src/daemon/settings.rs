@@ -5,7 +5,7 @@ use std::io;
 
 use mlvpn_core::memory::two::DATA_OVERHEAD;
 use mlvpn_core::state::handshake::{Identity, Offer, Responder};
-use mlvpn_core::state::identity::{KeyPair, SecretKey, SharedSecret};
+use mlvpn_core::state::identity::SharedSecret;
 use mlvpn_core::state::keys::ClassicKey;
 use mlvpn_core::state::link::{LinkSettings, Role};
 use mlvpn_core::tunnel::gateway::Gateway;
@@ -68,7 +68,7 @@ pub(super) fn client_engine(config: &Config, place: usize, number: u16) -> io::R
 
 /// A server with its peers.
 fn new_server(config: &Config, seed: [u8; 32]) -> io::Result<Server> {
-    let keys = Responder::new(Identity::Keys(KeyPair::new(secret_key(config))));
+    let keys = config.general.private_key.as_ref().map(|key| Responder::new(Identity::Keys(key.pair().clone())));
     let secret = config.peers.iter().find(|peer| peer.public_key.is_none()).map(shared_secret);
     let secret = secret.map(|secret| Responder::new(Identity::Secret(secret)));
     let gateway = Gateway::new(keys, secret, UNGUARDED_HANDSHAKES, seed);
@@ -100,12 +100,17 @@ fn peer_config(config: &Config, allowed: &[Network]) -> PeerConfig {
 }
 
 fn client_credentials(config: &Config, peer: &config::Peer) -> ClientCredentials {
-    match peer.public_key {
-        Some(server) => {
-            ClientCredentials::Keys { own: KeyPair::new(secret_key(config)), server, secret: shared_secret(peer) }
+    match (peer.public_key, &config.general.private_key) {
+        (Some(server), Some(own)) => {
+            ClientCredentials::Keys { own: own.pair().clone(), server, secret: shared_secret(peer) }
         }
-        None => ClientCredentials::Secret(shared_secret(peer)),
+        // Without a public key there is a secret: the configuration's reader saw to that.
+        _ => ClientCredentials::Secret(shared_secret(peer)),
     }
+}
+
+fn shared_secret(peer: &config::Peer) -> SharedSecret {
+    peer.secret.clone().unwrap_or_else(SharedSecret::none)
 }
 
 /// Whether the CPU has instructions for AES and for GCM's multiplication.

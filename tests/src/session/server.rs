@@ -45,7 +45,7 @@ impl<const LINKS: usize, const WINDOW: usize> Server<LINKS, WINDOW> {
     pub fn new(seed: u64) -> Self {
         let keys = Responder::new(Identity::Keys(keys::pair(keys::SERVER)));
         Self {
-            gateway: Gateway::new(keys, None, UNGUARDED, keys::seed(seed)),
+            gateway: Gateway::new(Some(keys), None, UNGUARDED, keys::seed(seed)),
             ends: Vec::new(),
             by_key: BTreeMap::new(),
             secrets: BTreeMap::new(),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! What a protocol-2 tunnel is told before it starts.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::state::handshake::{Credentials, Offer};
 use crate::state::identity::{KeyPair, PublicKey, SharedSecret};
@@ -65,6 +65,12 @@ pub struct Network {
 }
 
 impl Network {
+    /// Every IPv4 address.
+    pub const ALL_IPV4: Self = Self { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), prefix_len: 0 };
+
+    /// Every IPv6 address.
+    pub const ALL_IPV6: Self = Self { address: IpAddr::V6(Ipv6Addr::UNSPECIFIED), prefix_len: 0 };
+
     /// Whether `address` belongs to the network.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
