@@ -230,7 +230,8 @@ impl Responder {
         let public_key = noise.get_rs().map(PublicKey::from_bytes);
         let keys = public_key.as_ref().map_or_else(|| self.keys.clone(), AddresseeKeys::of_public_key);
         let offer = Offer::of(&payload)?;
-        Ok(Claim { public_key, index: initiation.sender, offer, noise, pattern: initiation.pattern, keys })
+        let (index, mac1, pattern) = (initiation.sender, initiation.mac1, initiation.pattern);
+        Ok(Claim { public_key, index, offer, mac1, noise, pattern, keys })
     }
 }
 
@@ -243,6 +244,8 @@ pub struct Claim {
     pub index: SessionIndex,
     /// What the peer can do.
     pub offer: Offer,
+    /// The initiation's mac1, by which it is known when it comes again.
+    pub mac1: [u8; MAC],
     noise: Noise,
     pattern: Pattern,
     /// Of the peer.

@@ -87,6 +87,8 @@ struct Candidate {
     place: Place,
     token: u64,
     tries: u8,
+    /// When the last challenge left.
+    asked_at: Instant,
     /// When to challenge again.
     again_at: Instant,
 }
@@ -239,7 +241,8 @@ impl Path {
             c.place == sign.from && (c.tries < CHALLENGES || sign.at.since(c.again_at) < CHALLENGE_AGAIN)
         };
         if !self.candidate.as_ref().is_some_and(is_pending) {
-            self.candidate = Some(Candidate { place: sign.from, token: sign.token, tries: 0, again_at: sign.at });
+            self.candidate =
+                Some(Candidate { place: sign.from, token: sign.token, tries: 0, asked_at: sign.at, again_at: sign.at });
         }
     }
 
@@ -421,6 +424,7 @@ impl Path {
         let wait = self.patience();
         let candidate = self.candidate.as_mut().filter(|c| c.tries < CHALLENGES && now >= c.again_at)?;
         candidate.tries = candidate.tries.saturating_add(1);
+        candidate.asked_at = now;
         candidate.again_at = now + wait;
         Some(Errand { frame: Control::Challenge { token: candidate.token }, to: candidate.place, pad_to: 0 })
     }
@@ -428,6 +432,10 @@ impl Path {
     fn handle_proof(&mut self, token: u64, now: Instant) {
         let Some(candidate) = self.candidate.take_if(|candidate| candidate.token == token) else { return };
         self.place = Some(candidate.place);
+        if candidate.tries == 1 {
+            // Which of several challenges was answered is not known.
+            self.rtt.sample(now.since(candidate.asked_at));
+        }
         // Another address may mean another path: what was learned of the old one says nothing of it.
         let ceiling = self.mtu.ceiling();
         self.mtu = MtuSearch::new(ceiling, now);

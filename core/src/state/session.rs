@@ -50,15 +50,14 @@ pub struct Session<const LINKS: usize> {
     /// The next counter of each link.
     counters: [u64; LINKS],
     windows: [ReplayWindow<REPLAY_WORDS>; LINKS],
-    since: Instant,
-    /// Whether data went either way, so that new keys are worth making.
-    used: bool,
+    /// When data first went either way; before that, new keys are not worth making.
+    used_since: Option<Instant>,
 }
 
 impl<const LINKS: usize> Session<LINKS> {
-    /// A session that begins now.
+    /// A session that begins.
     #[must_use]
-    pub fn new(established: Established, now: Instant) -> Self {
+    pub fn new(established: Established) -> Self {
         Self {
             send: established.send,
             receive: established.receive,
@@ -66,8 +65,7 @@ impl<const LINKS: usize> Session<LINKS> {
             peer_index: established.peer_index,
             counters: [0; LINKS],
             windows: [const { ReplayWindow::new() }; LINKS],
-            since: now,
-            used: false,
+            used_since: None,
         }
     }
 
@@ -77,28 +75,28 @@ impl<const LINKS: usize> Session<LINKS> {
         self.own_index
     }
 
-    /// When it began.
-    #[must_use]
-    pub const fn since(&self) -> Instant {
-        self.since
-    }
-
     /// Data went either way.
-    pub const fn note_use(&mut self) {
-        self.used = true;
+    pub fn note_use(&mut self, now: Instant) {
+        self.used_since.get_or_insert(now);
     }
 
     /// Whether the client should make new keys.
     #[must_use]
     pub fn is_worn(&self, now: Instant) -> bool {
         let counted = self.counters.iter().any(|counter| *counter >= REKEY_AFTER_PACKETS);
-        counted || (self.used && now.since(self.since) >= REKEY_AFTER)
+        counted || self.used_for(now) >= REKEY_AFTER
     }
 
     /// When [`Session::is_worn`] becomes true by time alone.
     #[must_use]
     pub fn wears_at(&self) -> Option<Instant> {
-        self.used.then(|| self.since + REKEY_AFTER)
+        self.used_since.map(|since| since + REKEY_AFTER)
+    }
+
+    /// How long ago data first went either way.
+    #[must_use]
+    pub fn used_for(&self, now: Instant) -> Duration {
+        self.used_since.map_or(Duration::ZERO, |since| now.since(since))
     }
 
     /// The header and nonce of the next packet on `link`; None when the link is none of the session's, or its counter is

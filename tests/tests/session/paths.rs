@@ -11,7 +11,7 @@ use super::{CLIENT, FIRST, SECOND, SERVER, assert_carries, millis, secs};
 fn the_inner_mtu_follows_the_narrowest_link_in_each_direction() {
     let mut world: World = World::one(20, 2);
     world.clients[0].wires[1].mtu = 1400;
-    world.run_for(secs(12));
+    world.run_for(secs(6));
     for who in [CLIENT, SERVER] {
         let mtu = usize::from(world.end(who).peer.mtu());
         assert!((1400 - 58 - 8..=1400 - 58).contains(&mtu), "{who:?}: {mtu}");

@@ -16,7 +16,7 @@ use crate::memory::control::{self, Control};
 use crate::memory::packet::Packet;
 use crate::memory::pool::{Pool, Slot};
 use crate::memory::two::{
-    DATA_HEADER, DATA_OVERHEAD, DataFlags, DataHeader, MessageKind, RESPONSE, Refusal, receiver_of,
+    DATA_HEADER, DATA_OVERHEAD, DataFlags, DataHeader, MAC, MessageKind, RESPONSE, Refusal, receiver_of,
 };
 use crate::stages::allow::source_of;
 use crate::stages::schedule::Candidate;
@@ -61,6 +61,16 @@ const FIRST_ORDER: u64 = 1 << 32;
 /// must not take the place of the client's own.
 const UNPROVED: usize = 2;
 
+/// A claim that was answered.
+#[derive(Debug)]
+struct Unproved<const LINKS: usize> {
+    session: Session<LINKS>,
+    /// Of the initiation that was answered.
+    mac1: [u8; MAC],
+    /// The answer, for when the same initiation comes again.
+    response: [u8; RESPONSE],
+}
+
 #[derive(Debug)]
 struct Member {
     path: Path,
@@ -80,7 +90,7 @@ pub struct Peer<const LINKS: usize, const WINDOW: usize> {
     current: Option<Session<LINKS>>,
     /// The session before, and when its keys are wiped.
     previous: Option<(Session<LINKS>, Instant)>,
-    unproved: [Option<Session<LINKS>>; UNPROVED],
+    unproved: [Option<Unproved<LINKS>>; UNPROVED],
     /// Which place of `unproved` the next claim takes.
     next_unproved: usize,
     /// The peer has not yet answered: its reorder buffer may hold what another start of this end sent.
@@ -243,7 +253,8 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
 impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
     /// Answers a claim of this engine's peer, whose initiation came to `arrival`'s socket: writes the response to `out`.
     /// `secret` is the one shared with this peer besides the keys. The session counts as live only once the peer has
-    /// used it, so that a replayed initiation displaces nothing.
+    /// used it, so that a replayed initiation displaces nothing. An initiation that comes again, because its client
+    /// repeats it or somebody else does, gets the same answer again, which costs nothing.
     ///
     /// # Errors
     /// Why the claim could not be answered.
@@ -254,17 +265,25 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         arrival: Arrival,
         out: &mut [u8],
     ) -> Result<Transmit, HandshakeError> {
-        let index = self.next_index();
-        let mut response = [0; RESPONSE];
-        let established = claim.answer(secret, index, self.config.offer, &mut response)?;
-        if let Some(place) = self.unproved.get_mut(self.next_unproved) {
-            *place = Some(Session::new(established, arrival.at));
-        }
-        self.next_unproved = if self.next_unproved == 0 { 1 } else { 0 };
+        let response = match self.unproved.iter().flatten().find(|unproved| unproved.mac1 == claim.mac1) {
+            Some(unproved) => unproved.response,
+            None => self.answer_anew(claim, secret)?,
+        };
         if let Some(room) = out.get_mut(..RESPONSE) {
             room.copy_from_slice(&response);
         }
         Ok(Transmit { link: arrival.link, to: arrival.from, len: RESPONSE })
+    }
+
+    fn answer_anew(&mut self, claim: Claim, secret: &SharedSecret) -> Result<[u8; RESPONSE], HandshakeError> {
+        let (index, mac1) = (self.next_index(), claim.mac1);
+        let mut response = [0; RESPONSE];
+        let session = Session::new(claim.answer(secret, index, self.config.offer, &mut response)?);
+        if let Some(place) = self.unproved.get_mut(self.next_unproved) {
+            *place = Some(Unproved { session, mac1, response });
+        }
+        self.next_unproved = if self.next_unproved == 0 { 1 } else { 0 };
+        Ok(response)
     }
 
     fn install(&mut self, session: Session<LINKS>, now: Instant) {
@@ -281,14 +300,14 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         let asking = self.asking.as_mut().ok_or(HandshakeError::NotAwaited)?;
         let established: Established = asking.initiator().ok_or(HandshakeError::NotAwaited)?.finish(datagram)?;
         asking.done();
-        self.install(Session::new(established, now), now);
+        self.install(Session::new(established), now);
         Ok(())
     }
 
     /// The peer used an unproved session: it holds the keys, and they are the keys from now on.
     fn promote(&mut self, place: usize, now: Instant) {
-        if let Some(session) = self.unproved.get_mut(place).and_then(Option::take) {
-            self.install(session, now);
+        if let Some(unproved) = self.unproved.get_mut(place).and_then(Option::take) {
+            self.install(unproved.session, now);
         }
     }
 
@@ -430,7 +449,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         };
         let stamp = session.stamp(link, label, now).ok_or(DropReason::NoSession)?;
         let len = session.seal(stamp, packet.as_bytes(), out)?;
-        session.note_use();
+        session.note_use(now);
         let member = self.member_mut(link).ok_or(DropReason::NoLink)?;
         member.path.count_sent(len);
         member.path.note_data(now);
@@ -542,7 +561,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             return Err(DropReason::Malformed);
         }
         if let Some(session) = &mut self.current {
-            session.note_use();
+            session.note_use(arrival.at);
         }
         if let Some(member) = self.member_mut(id) {
             member.path.note_data(arrival.at);
@@ -562,7 +581,8 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             return session.open(header, packet);
         }
         for place in 0..UNPROVED {
-            if let Some(session) = self.unproved.get_mut(place).and_then(Option::as_mut).filter(named) {
+            let unproved = self.unproved.get_mut(place).and_then(Option::as_mut);
+            if let Some(session) = unproved.map(|unproved| &mut unproved.session).filter(named) {
                 let counter = session.open(header, packet)?;
                 self.promote(place, now);
                 return Ok(counter);
@@ -666,7 +686,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             member.path.handle_timeout(now);
         }
         self.previous.take_if(|(_, wipe_at)| *wipe_at <= now);
-        self.current.take_if(|session| session.is_worn(now) && now.since(session.since()) >= GIVE_UP_AFTER);
+        self.current.take_if(|session| session.used_for(now) >= GIVE_UP_AFTER);
         self.note_loss(now);
         let is_lost = self.lost_since.is_some_and(|since| now.since(since) >= LOST_AFTER);
         let wants = is_lost || self.current.as_ref().is_none_or(|session| session.is_worn(now));
@@ -713,7 +733,8 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
     /// The sessions whose keys this end holds, by its own names for them, the current one first.
     pub fn sessions(&self) -> impl Iterator<Item = SessionIndex> + '_ {
         let previous = self.previous.as_ref().map(|(session, _)| session);
-        self.current.iter().chain(previous).chain(self.unproved.iter().flatten()).map(Session::own_index)
+        let unproved = self.unproved.iter().flatten().map(|unproved| &unproved.session);
+        self.current.iter().chain(previous).chain(unproved).map(Session::own_index)
     }
 
     /// A link's state and measurements.
