@@ -43,6 +43,13 @@ impl Changes {
         *self == Self::default()
     }
 
+    /// Whether anything about peers changed.
+    #[must_use]
+    pub fn has_peers(&self) -> bool {
+        let lists = [&self.peers_added, &self.peers_removed, &self.peers_changed];
+        self.peers_reordered || lists.iter().any(|list| !list.is_empty())
+    }
+
     /// True when the newer configuration is for another protocol. Its links and peers are of no use to what runs, which
     /// is to keep its own until it is started again.
     #[must_use]

@@ -61,8 +61,12 @@ macro_rules! either {
 impl Engine {
     pub(super) fn set_link(&mut self, id: LinkId, settings: LinkSettings, now: Instant) {
         match self {
-            Self::Classic(tunnel) => drop(tunnel.set_link(id, settings, now)),
-            Self::Client(client) => client.both_mut().for_each(|engine| drop(engine.set_link(id, settings))),
+            Self::Classic(tunnel) => {
+                tunnel.set_link(id, settings, now);
+            }
+            Self::Client(client) => client.both_mut().for_each(|engine| {
+                engine.set_link(id, settings);
+            }),
             Self::Server(_) => {}
         }
     }

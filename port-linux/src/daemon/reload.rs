@@ -37,8 +37,13 @@ impl Worker {
         }
     }
 
-    fn follow_config(&mut self, newer: Config, now: Instant) -> std::io::Result<()> {
+    fn follow_config(&mut self, mut newer: Config, now: Instant) -> std::io::Result<()> {
         let changes = self.config.changes(&newer);
+        if changes.is_for_another_protocol() {
+            log_warn!(Topic::Config, "reload: another protocol takes a restart; nothing was changed");
+            return Ok(());
+        }
+        newer.general.private_key.clone_from(&self.config.general.private_key);
         let role_changed = self.config.general.mode != newer.general.mode;
         for name in &changes.removed {
             self.leave(name, now)?;

@@ -52,9 +52,6 @@ impl Worker {
                     log_warn!(Topic::Protocol, "{peer}: {why} ({held_back} more not logged)");
                 }
             }
-            Happening::NewSession => log_info!(Topic::Protocol, "new keys"),
-            Happening::MtuChanged(mtu) => log_info!(Topic::Protocol, "the largest inner packet has {mtu} bytes now"),
-            Happening::HandshakeTrouble(Trouble(why)) => log_warn!(Topic::Protocol, "handshake: {why}"),
         }
         self.show_title();
     }

@@ -5,25 +5,23 @@ use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mlvpn_core::memory::pool::Pool;
-use mlvpn_core::state::link::Phase;
-use mlvpn_core::tunnel::{Arrival, Transmit, Tunnel};
-use mlvpn_core::words::event::{Event as Happening, Health, Trouble};
+use mlvpn_core::tunnel::{Arrival, Transmit};
 use mlvpn_core::words::ids::LinkId;
-use mlvpn_core::words::limits::{EGRESS_SLOTS, MAX_DATAGRAM, MAX_LINKS};
+use mlvpn_core::words::limits::MAX_DATAGRAM;
 use mlvpn_core::words::time::{Duration, Instant};
 
+use super::engine::{Engine, WINDOW};
+use super::failover::Failover;
 use super::links::{LinkPort, Sent};
-use super::resolver::{self, Addresses, Resolver};
+use super::resolver::Resolver;
 use super::settings;
 use crate::config::Config;
 use crate::device::{TunDevice, WriteError};
 use crate::log::{RateLimit, Topic};
-use crate::netlink::{Change, Netlink};
-use crate::privilege::{Monitor, Notice, Request};
+use crate::netlink::Netlink;
+use crate::privilege::{Monitor, Request};
 use crate::reactor::{Batch, Event, Interest, Reactor, Readiness, Signal, Token};
-use crate::script::{LinkName, ScriptEvent};
-use crate::socket::outgoing_mtu;
-use crate::title::{self, ProcessTitle, TitleMark};
+use crate::title::ProcessTitle;
 use crate::{clock, log_debug, log_info, log_warn};
 
 /// Packets there are, at 1,664 bytes each: those held for order, of a server's peers together, those that wait for a
@@ -249,7 +247,7 @@ impl Worker {
         self.after_sending(index, sent, now)
     }
 
-    fn flush(&mut self, index: usize) -> io::Result<()> {
+    pub(super) fn flush(&mut self, index: usize) -> io::Result<()> {
         let Some(port) = self.links.get_mut(index).and_then(Option::as_mut) else { return Ok(()) };
         let sent = port.flush();
         if let Some(socket) = port.socket()

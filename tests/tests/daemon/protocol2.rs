@@ -38,9 +38,8 @@ fn with_keys(links: usize) -> (Configuration, Configuration) {
         .with("peer office", "public_key", &server_public)
         .with("peer office", "remotehost", &outside_address(Side::Server, 1, Family::V4).to_string())
         .with("peer office", "remoteport", "5081");
-    let server = server
-        .with("general", "private_key", &server_private)
-        .with("peer router", "public_key", &client_public);
+    let server =
+        server.with("general", "private_key", &server_private).with("peer router", "public_key", &client_public);
     (client, server)
 }
 
@@ -173,10 +172,11 @@ fn a_client_leaves_a_server_that_stops_answering_for_the_next_one() {
     let server = Daemon::start(&network.server, &first);
     let spare = Daemon::start(&network.server, &second);
     let client = Daemon::start(&network.client, &client);
-    client.expect_calls(&["rtun_up l1"]);
+    client.expect_calls(&["rtun_up l1", "tuntap_up"]);
     server.expect_calls(&["rtun_up router.0"]);
     drop(server);
     client.expect_log(&["trying second"]);
-    spare.expect_calls(&["rtun_up router.0"]);
+    spare.expect_calls(&["rtun_up router.0", "tuntap_up"]);
+    client.expect_calls(&["rtun_up l1", "tuntap_up"]);
     carry_both_ways(&network);
 }
