@@ -539,7 +539,7 @@ fn what_is_wrong_with_a_server_of_protocol_2_is_told_with_the_remedy() {
         (
             replaced(&format!("public_key = {THEIRS}"), "secret = AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA="),
             "f:10: [peer bob] public_key: not given, as for [peer alice]; one peer at most can go without; \
-             add the output of `mlvpn pubkey` for the other end's private key",
+             give the output of `mlvpn pubkey` for the other end's private key",
         ),
     ];
     for (text, expected) in cases {

@@ -8,13 +8,10 @@ use mlvpn_core::state::identity::{KeyPair, PublicKey, SecretKey, SharedSecret};
 use mlvpn_core::tunnel::peer::config::Network;
 
 use super::ini::Section;
-use super::peer_values::written;
+use super::peer_values::{RUN_GENSECRET, RUN_PUBKEY, written};
 use super::peers::{Own, Placed};
 use super::report::{Report, Reports, quotable};
 use super::types::{Mode, Peer};
-
-const RUN_PUBKEY: &str = "give the output of `mlvpn pubkey` for the other end's private key";
-const RUN_GENSECRET: &str = "set the output of `mlvpn gensecret` on both sides";
 
 /// An error about an option of a peer: at its line, or at the section's where it is not given.
 fn error(file: &Arc<str>, section: &Section, option: &str, message: impl Into<String>, advice: &str) -> Report {
@@ -96,8 +93,7 @@ pub(crate) fn shares_of_a_server(file: &Arc<str>, peers: &[Placed<'_>], reports:
             if let Some(first) = keyless {
                 let message =
                     format!("not given, as for [peer {}]; one peer at most can go without", quotable(&first.name));
-                let advice = "add the output of `mlvpn pubkey` for the other end's private key";
-                reports.push(error(file, section, "public_key", message, advice));
+                reports.push(error(file, section, "public_key", message, RUN_PUBKEY));
             }
             keyless = keyless.or(Some(peer));
         }

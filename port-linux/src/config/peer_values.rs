@@ -13,8 +13,8 @@ use super::types::{Cidr, Protocol};
 use super::values::SectionReader;
 
 const RUN_KEYGEN: &str = "give the output of `mlvpn keygen`";
-const RUN_PUBKEY: &str = "give the output of `mlvpn pubkey` for the other end's private key";
-const RUN_GENSECRET: &str = "set the output of `mlvpn gensecret` on both sides";
+pub(crate) const RUN_PUBKEY: &str = "give the output of `mlvpn pubkey` for the other end's private key";
+pub(crate) const RUN_GENSECRET: &str = "set the output of `mlvpn gensecret` on both sides";
 
 impl SectionReader<'_> {
     /// The protocol, the classic one when there is no word about it; None when the word is none.
