@@ -23,6 +23,7 @@ use crate::state::identity::{Ephemeral, SharedSecret};
 use crate::state::link::{LinkSettings, Phase, Role};
 use crate::state::path::{Errand, Path, Place, Sign};
 use crate::state::session::{Label, Session, widen};
+use crate::state::session_key::Aead;
 use crate::words::drops::{DropReason, Drops};
 use crate::words::event::{Event, Trouble};
 use crate::words::ids::{LinkId, Medium, Order, SessionIndex};
@@ -368,8 +369,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
                 return None;
             }
         }
-        let (len, turn) = self.asking.as_mut()?.question(now, out)?;
-        let place = open.get(turn.checked_rem(open.len())?)?;
+        let (len, place) = self.asking.as_mut()?.question(&open, now, out)?;
         Some(Transmit { link: LinkId::new(place.socket.into()), to: place.address, len })
     }
 
@@ -721,6 +721,12 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         let previous = self.previous.as_ref().map(|(session, _)| session);
         let unproved = self.unproved.iter().flatten().map(|unproved| &unproved.session);
         self.current.iter().chain(previous).chain(unproved).map(Session::own_index)
+    }
+
+    /// How the current session's packets are sealed.
+    #[must_use]
+    pub fn aead(&self) -> Option<Aead> {
+        self.current.as_ref().map(Session::aead)
     }
 
     /// A link's state and measurements.
