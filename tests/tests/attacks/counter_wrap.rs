@@ -45,7 +45,7 @@ fn counters_of_the_largest_size_do_no_harm() {
     let keys = established(&mut world, 0);
     let mut body = [0; 100];
     let len = control::emit(&[Control::Probe { id: 1 }], &mut body).unwrap();
-    for counter in [0, 1, u64::from(u32::MAX), 1 << 48, u64::MAX - 1, u64::MAX] {
+    for counter in [0, 1, 1 << 32, 1 << 48, u64::MAX - 1, u64::MAX] {
         world.inject_up(attacker(), &sealed(&keys, counter, true, &body[..len]));
     }
     world.assert_no_slot_is_lost();

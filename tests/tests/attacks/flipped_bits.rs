@@ -23,6 +23,9 @@ fn no_flipped_bit_of_a_data_packet_goes_unnoticed() {
     world.run_for(millis(300));
     let lost: Vec<_> = world.sent.drain(..).collect();
     assert!(lost.iter().any(|flight| flight.bytes[0] & 1 == 1) && lost.iter().any(|flight| flight.bytes[0] & 1 == 0));
+    // Both note that nothing arrives.
+    world.touch(CLIENT);
+    world.touch(SERVER);
     let before = (super::state(&mut world, CLIENT), super::state(&mut world, SERVER));
     for flight in &lost {
         for (bit, flipped) in flips(&flight.bytes) {
