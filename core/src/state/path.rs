@@ -33,7 +33,7 @@ const BUSY_SPAN: Duration = Duration::from_secs(2);
 /// minutes of them; many give thirty seconds).
 const IDLE_INTERVAL: Duration = Duration::from_secs(25);
 
-/// An unanswered probe is repeated after two round trips and four deviations, but not sooner than this.
+/// An unanswered probe is repeated after a round trip and four deviations (RFC 6298), but not sooner than this.
 const MIN_PATIENCE: Duration = Duration::from_millis(100);
 
 /// A peer that is heard while it answers nothing is asked this often: answers of the last [`PROBES_KEPT`] count, so they
@@ -379,7 +379,7 @@ impl Path {
 
     fn patience(&self) -> Duration {
         let rtt = self.rtt.smoothed().unwrap_or(YOUNG_INTERVAL);
-        (rtt * 2 + self.rtt.deviation() * 4).max(MIN_PATIENCE)
+        (rtt + (self.rtt.deviation() * 4).max(rtt >> 2)).max(MIN_PATIENCE)
     }
 
     fn send_probe(&mut self, now: Instant) -> Control {
