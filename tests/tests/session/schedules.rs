@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! A thousand random histories of loss, reordering, repetition, rebinding, cuts, restarts of keys and forgeries.
+//! A thousand random histories of loss, reordering, repetition, rebinding, cuts, new keys, new starts and forgeries.
 //!
 //! Whatever happened, no packet is delivered twice and none is delivered that was not sent; and once the underlay is
 //! sound again, packets pass both ways within [`HEALS_WITHIN`]: a link that nobody answers on is probed every two
@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use mlvpn_core::words::time::Duration;
 use mlvpn_tests::inner;
 use mlvpn_tests::random::Random;
+use mlvpn_tests::session::keys;
 use mlvpn_tests::session::world::World;
 
 use super::{CLIENT, SERVER, millis, secs};
@@ -22,7 +23,7 @@ const SCHEDULES: u64 = 1_000;
 
 fn disturb(world: &mut World<2, 64>, random: &mut Random) {
     let link = random.below(2) as usize;
-    let what = random.below(11);
+    let what = random.below(14);
     let wire = &mut world.clients[0].wires[link];
     match what {
         0 => wire.cut(),
@@ -34,10 +35,18 @@ fn disturb(world: &mut World<2, 64>, random: &mut Random) {
         6 => wire.repeats = random.below(300),
         7 => wire.delay = millis(1 + random.below(150)),
         8 => wire.mtu = 1_200 + random.below(301) as usize,
-        9 => {
-            // A day's pause of the machines, or so much use that new keys are due.
-            let span = secs(random.below(130));
+        9 | 10 => {
+            // A pause of the machines, or so much use that new keys are due.
+            let span = secs(60 + random.below(70));
             world.run_for(span);
+        }
+        11 => {
+            world.assert_no_slot_is_lost();
+            match random.below(4) {
+                0 => world.restart_server(&keys::config()),
+                1 => world.restart_client(0, keys::config(), keys::credentials(0)),
+                _ => {}
+            }
         }
         _ => inject(world, random),
     }
@@ -109,13 +118,13 @@ fn heal(world: &mut World<2, 64>, seed: u64) -> Duration {
 
 #[test]
 fn no_packet_is_delivered_twice_or_forged_and_every_session_heals() {
-    let mut slowest = (Duration::ZERO, 0);
+    let (mut slowest, mut renewals) = ((Duration::ZERO, 0), 0);
     for seed in 0..SCHEDULES {
         let mut random = Random::new(seed);
         let mut world: World<2, 64> = World::one(seed, 2);
         world.run_for(millis(random.below(2_000)));
         let (mut number, mut seen) = (0, [HashSet::new(), HashSet::new()]);
-        for _ in 0..6 {
+        for _ in 0..16 {
             disturb(&mut world, &mut random);
             traffic(&mut world, &mut number, &mut random);
             assert_genuine(&mut world, &mut seen, number, seed);
@@ -124,6 +133,9 @@ fn no_packet_is_delivered_twice_or_forged_and_every_session_heals() {
         slowest = slowest.max((took, seed));
         world.run_for(secs(1));
         world.assert_no_slot_is_lost();
+        renewals += world.server.answers.saturating_sub(1);
     }
+    println!("{renewals} handshakes besides the first of each schedule");
+    assert!(renewals > SCHEDULES);
     println!("{SCHEDULES} schedules; the slowest healed after {} ms: seed {}", slowest.0.millis(), slowest.1);
 }
