@@ -436,9 +436,9 @@ impl Path {
             // Which of several challenges was answered is not known.
             self.rtt.sample(now.since(candidate.asked_at));
         }
-        // Another address may mean another path: what was learned of the old one says nothing of it.
-        let ceiling = self.mtu.ceiling();
-        self.mtu = MtuSearch::new(ceiling, now);
+        // Another address may mean another path. Mostly it is an address translator that forgot, so the size holds until
+        // it is disproved.
+        self.mtu.doubt(now);
         self.come_up(now);
     }
 
@@ -510,6 +510,12 @@ impl Path {
     #[must_use]
     pub fn payload_room(&self) -> Option<u16> {
         Some(self.mtu.usable().saturating_sub(overhead(self.place?.address)))
+    }
+
+    /// Whether that was measured, and is no guess.
+    #[must_use]
+    pub const fn is_measured(&self) -> bool {
+        self.mtu.is_known()
     }
 
     /// Packets and bytes.
