@@ -39,6 +39,8 @@ pub struct MtuSearch {
     refused: u16,
     /// What the interface can send.
     ceiling: u16,
+    /// The first search has ended.
+    is_known: bool,
     /// The size that is on its way.
     trial: Option<Trial>,
     /// When to confirm the proved size.
@@ -64,6 +66,7 @@ impl MtuSearch {
             proved: BASE.min(ceiling),
             refused: ceiling.saturating_add(1),
             ceiling,
+            is_known: false,
             trial: None,
             confirm_at: now,
             raise_at: now + RAISE,
@@ -108,6 +111,19 @@ impl MtuSearch {
             self.proved = size;
             self.confirm_at = now + CONFIRM;
         }
+        self.is_known |= !self.is_searching();
+    }
+
+    /// Whether the first search has ended, so that [`MtuSearch::usable`] is more than a guess.
+    #[must_use]
+    pub const fn is_known(&self) -> bool {
+        self.is_known
+    }
+
+    /// The path may be another now: prove its size again at once.
+    pub fn doubt(&mut self, now: Instant) {
+        self.confirm_at = now;
+        self.raise_at = now;
     }
 
     /// The interface's MTU changed, or the path did: search again.
@@ -160,6 +176,7 @@ impl MtuSearch {
         } else {
             self.refused = self.refused.min(size);
         }
+        self.is_known |= !self.is_searching();
     }
 }
 

@@ -33,7 +33,7 @@ const BUSY_SPAN: Duration = Duration::from_secs(2);
 /// minutes of them; many give thirty seconds).
 const IDLE_INTERVAL: Duration = Duration::from_secs(25);
 
-/// An unanswered probe is repeated after two round trips and four deviations, but not sooner than this.
+/// An unanswered probe is repeated after a round trip and four deviations (RFC 6298), but not sooner than this.
 const MIN_PATIENCE: Duration = Duration::from_millis(100);
 
 /// A peer that is heard while it answers nothing is asked this often: answers of the last [`PROBES_KEPT`] count, so they
@@ -379,7 +379,7 @@ impl Path {
 
     fn patience(&self) -> Duration {
         let rtt = self.rtt.smoothed().unwrap_or(YOUNG_INTERVAL);
-        (rtt * 2 + self.rtt.deviation() * 4).max(MIN_PATIENCE)
+        (rtt + (self.rtt.deviation() * 4).max(rtt >> 2)).max(MIN_PATIENCE)
     }
 
     fn send_probe(&mut self, now: Instant) -> Control {
@@ -436,9 +436,9 @@ impl Path {
             // Which of several challenges was answered is not known.
             self.rtt.sample(now.since(candidate.asked_at));
         }
-        // Another address may mean another path: what was learned of the old one says nothing of it.
-        let ceiling = self.mtu.ceiling();
-        self.mtu = MtuSearch::new(ceiling, now);
+        // Another address may mean another path. Mostly it is an address translator that forgot, so the size holds until
+        // it is disproved.
+        self.mtu.doubt(now);
         self.come_up(now);
     }
 
@@ -510,6 +510,12 @@ impl Path {
     #[must_use]
     pub fn payload_room(&self) -> Option<u16> {
         Some(self.mtu.usable().saturating_sub(overhead(self.place?.address)))
+    }
+
+    /// Whether that was measured, and is no guess.
+    #[must_use]
+    pub const fn is_measured(&self) -> bool {
+        self.mtu.is_known()
     }
 
     /// Packets and bytes.

@@ -5,7 +5,7 @@ use crate::memory::packet::Packet;
 use crate::memory::two::{DATA_HEADER, DATA_OVERHEAD, DataFlags, DataHeader, data_nonce};
 use crate::state::handshake::Established;
 use crate::state::replay::{ReplayWindow, Seen};
-use crate::state::session_key::SessionKey;
+use crate::state::session_key::{Aead, SessionKey};
 use crate::words::drops::DropReason;
 use crate::words::ids::{LinkId, SessionIndex};
 use crate::words::limits::REPLAY_WORDS;
@@ -45,6 +45,7 @@ pub struct Label {
 pub struct Session<const LINKS: usize> {
     send: SessionKey,
     receive: SessionKey,
+    aead: Aead,
     own_index: SessionIndex,
     peer_index: SessionIndex,
     /// The next counter of each link.
@@ -61,6 +62,7 @@ impl<const LINKS: usize> Session<LINKS> {
         Self {
             send: established.send,
             receive: established.receive,
+            aead: established.aead,
             own_index: established.own_index,
             peer_index: established.peer_index,
             counters: [0; LINKS],
@@ -73,6 +75,12 @@ impl<const LINKS: usize> Session<LINKS> {
     #[must_use]
     pub const fn own_index(&self) -> SessionIndex {
         self.own_index
+    }
+
+    /// How its packets are sealed.
+    #[must_use]
+    pub const fn aead(&self) -> Aead {
+        self.aead
     }
 
     /// Data went either way.

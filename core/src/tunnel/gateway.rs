@@ -2,8 +2,11 @@
 //! The gateway of a protocol-2 server: what comes from nobody known yet.
 //!
 //! It remembers no one. A handshake that is read costs two scalar multiplications; above a number of them in a second,
-//! only senders are read that show a cookie made for their address, which a forger of addresses does not get to see.
+//! only senders are read that show a cookie made for their address, which a forger of addresses does not get to see, and
+//! of each of them only a few: so that all there is to read in a second is bounded, whoever sends it.
 //! Every answer is shorter than what it answers.
+
+use core::net::IpAddr;
 
 use crate::memory::two::{COOKIE_MESSAGE, MessageKind, REFUSAL, Refusal};
 use crate::state::cookie::CookieGuard;
@@ -21,6 +24,13 @@ const SPAN: Duration = Duration::from_secs(1);
 /// Refusals sent in one span.
 const REFUSALS: u32 = 10;
 
+/// Kinds of addresses among which those that showed a cookie are told apart: bytes of memory.
+const BUCKETS: usize = 256;
+
+/// Handshakes read in one span for one kind of address, once cookies are demanded: a client behind a lossy link asks
+/// twice a second.
+const READ_PER_BUCKET: u8 = 10;
+
 /// A server's gateway. See the module's description.
 pub struct Gateway {
     /// For peers that are known by their keys.
@@ -34,6 +44,10 @@ pub struct Gateway {
     counted_since: Instant,
     read: u32,
     refused: u32,
+    /// Under load: what was read for addresses whose hash ends so.
+    read_for: [u8; BUCKETS],
+    /// Of that hash, so that nobody knows whose neighbour he is.
+    bucket_key: u64,
 }
 
 /// What to do with what knocked.
@@ -54,7 +68,19 @@ impl Gateway {
     pub fn new(keys: Option<Responder>, secret: Option<Responder>, unguarded: u32, seed: [u8; 32]) -> Self {
         let mut random = Random::new(seed);
         let guard = CookieGuard::new(random.bytes());
-        Self { keys, secret, guard, random, unguarded, counted_since: Instant::ORIGIN, read: 0, refused: 0 }
+        let bucket_key = random.token();
+        Self {
+            keys,
+            secret,
+            guard,
+            random,
+            unguarded,
+            counted_since: Instant::ORIGIN,
+            read: 0,
+            refused: 0,
+            read_for: [0; BUCKETS],
+            bucket_key,
+        }
     }
 
     /// Looks at a datagram; an answer is written to `out`. Work: a few hashes, and at most two scalar multiplications.
@@ -77,9 +103,16 @@ impl Gateway {
             }
         }
         let (responder, knock) = inspected?;
-        if self.read >= self.unguarded && !self.guard.admits(&knock, arrival.from, arrival.at) {
-            let challenge = self.guard.challenge(&knock, arrival.from, self.random.array(), arrival.at);
-            return Ok(answer(&challenge, arrival, out));
+        if self.read >= self.unguarded {
+            if !self.guard.admits(&knock, arrival.from, arrival.at) {
+                let challenge = self.guard.challenge(&knock, arrival.from, self.random.array(), arrival.at);
+                return Ok(answer(&challenge, arrival, out));
+            }
+            let bucket = self.read_for.get_mut(bucket(self.bucket_key, arrival.from.ip()));
+            match bucket.filter(|read| **read < READ_PER_BUCKET) {
+                Some(read) => *read = read.saturating_add(1),
+                None => return Ok(Admission::Drop(DropReason::Handshake)),
+            }
         }
         self.read = self.read.saturating_add(1);
         let ephemeral = Ephemeral::from_random(self.random.bytes());
@@ -106,11 +139,25 @@ impl Gateway {
             self.counted_since = now;
             self.read = 0;
             self.refused = 0;
+            self.read_for = [0; BUCKETS];
         }
     }
 }
 
 const _: () = assert!(COOKIE_MESSAGE <= crate::memory::two::INITIATION_SECRET);
+
+/// Where an address is counted; an IPv6 one by its network, of which one host has all addresses.
+fn bucket(key: u64, address: IpAddr) -> usize {
+    let name = match address {
+        IpAddr::V4(address) => u64::from(address.to_bits()),
+        IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
+    };
+    // The finalizer of SplitMix64 (Steele, Lea and Flood, 2014).
+    let mixed = name ^ key;
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    usize::from((mixed >> 56) as u8)
+}
 
 fn answer(message: &[u8], arrival: Arrival, out: &mut [u8]) -> Admission {
     match out.get_mut(..message.len()) {

@@ -136,16 +136,12 @@ impl<const LINKS: usize, const WINDOW: usize> World<LINKS, WINDOW> {
         let number = u16::try_from(self.clients.len()).expect("few clients");
         let (ours, theirs) = (self.random.bits(), self.random.bits());
         self.server.add(servers, theirs);
-        self.put_client(number, links, config, keys::credentials(number), ours);
-    }
-
-    fn put_client(&mut self, number: u16, links: u8, config: PeerConfig, keys: ClientCredentials, seed: u64) {
-        let client = Client {
-            end: End::new(Peer::client(config, keys, number, keys::seed(seed))),
+        let credentials = keys::credentials(number);
+        self.clients.push(Client {
+            end: End::new(Peer::client(config, credentials, number, keys::seed(ours))),
             wires: (0..links).map(|link| Wire::new(number, link)).collect(),
             epoch: Duration::from_secs(100),
-        };
-        self.clients.push(client);
+        });
         (0..links).for_each(|link| self.open(number, link));
     }
 

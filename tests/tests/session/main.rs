@@ -2,10 +2,13 @@
 //! Protocol 2 as a whole: engines and a gateway, joined in virtual time.
 
 mod basics;
+mod clocks;
+mod crowd;
 mod links;
 mod paths;
 mod rekeying;
 mod restarts;
+mod schedules;
 
 use mlvpn_core::words::ids::LinkId;
 use mlvpn_core::words::time::Duration;

@@ -115,3 +115,25 @@ fn a_rebinding_right_after_new_keys_is_followed() {
     let expected = world.clients[0].wires[0].client;
     assert_eq!(world.server.ends[0].peer.link(FIRST).unwrap().place().unwrap().address, expected);
 }
+
+#[test]
+fn neither_a_link_that_joins_nor_a_rebinding_lowers_the_inner_mtu_for_a_moment() {
+    let mut world: World = World::up(26, 2);
+    world.clients[0].end.peer.leave_link(SECOND);
+    world.touch(CLIENT);
+    world.clients[0].end.peer.close_link(SECOND);
+    world.touch(CLIENT);
+    assert_carries(&mut world, 0);
+    world.open(0, 1);
+    assert_carries(&mut world, 100);
+    world.run_for(secs(3));
+    world.clients[0].wires[0].rebind();
+    world.clients[0].wires[1].rebind();
+    world.stream(CLIENT, 200..1_000, 1_442, millis(2));
+    world.run_for(secs(3));
+    assert_carries(&mut world, 2_000);
+    for who in [CLIENT, SERVER] {
+        let events = world.end(who).take_events();
+        assert!(!events.iter().any(|event| matches!(event, Event::MtuChanged(_))), "{who:?}: {events:?}");
+    }
+}

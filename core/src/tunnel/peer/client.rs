@@ -5,6 +5,7 @@ use crate::memory::two::MAX_INITIATION;
 use crate::state::cookie::CookieJar;
 use crate::state::handshake::{HandshakeError, Initiator, Offer};
 use crate::state::identity::Ephemeral;
+use crate::state::path::Place;
 use crate::words::ids::SessionIndex;
 use crate::words::time::{Duration, Instant};
 
@@ -27,6 +28,12 @@ pub(super) struct Asking {
     ask_at: Option<Instant>,
     /// Over which link to ask next, by count.
     turn: usize,
+    /// The place that was asked last, and whether with a cookie.
+    last: Option<(Place, bool)>,
+    /// The place for which the jar's cookie was made: a cookie is good for one source address.
+    jar_place: Option<Place>,
+    /// Ask the same place again.
+    again: bool,
 }
 
 struct Pending {
@@ -44,7 +51,16 @@ impl core::fmt::Debug for Pending {
 
 impl Asking {
     pub(super) fn new(credentials: ClientCredentials) -> Self {
-        Self { credentials, jar: CookieJar::default(), pending: None, ask_at: None, turn: 0 }
+        Self {
+            credentials,
+            jar: CookieJar::default(),
+            pending: None,
+            ask_at: None,
+            turn: 0,
+            last: None,
+            jar_place: None,
+            again: false,
+        }
     }
 
     /// A session is wanted, from now on until there is one.
@@ -70,16 +86,17 @@ impl Asking {
         self.ask_at = None;
     }
 
-    /// A cookie came: ask again at once with it.
+    /// A cookie came: ask the same place again with it, at once unless that was done with a cookie already.
     pub(super) fn take_cookie(&mut self, datagram: &[u8], now: Instant) -> Result<(), HandshakeError> {
         let pending = self.pending.as_ref().ok_or(HandshakeError::NotAwaited)?;
         let cookie = pending.initiator.read_cookie(datagram)?;
-        let had_one = self.jar.is_full(now);
         self.jar.put(cookie, now);
-        if !had_one {
-            self.ask_at = Some(now);
-            // The cookie is for the address that was asked from: the same link again.
-            self.turn = self.turn.wrapping_sub(1);
+        if let Some((place, had_cookie)) = self.last {
+            self.jar_place = Some(place);
+            if !had_cookie {
+                self.ask_at = Some(now);
+                self.again = true;
+            }
         }
         Ok(())
     }
@@ -102,16 +119,31 @@ impl Asking {
         Ok(())
     }
 
-    /// Writes the question to `out`; returns its length and the count that chooses the link.
-    pub(super) fn question(&mut self, now: Instant, out: &mut [u8]) -> Option<(usize, usize)> {
+    /// Writes the question to `out`; returns its length, and which of `places` is asked.
+    pub(super) fn question(&mut self, places: &[Place], now: Instant, out: &mut [u8]) -> Option<(usize, Place)> {
+        let place = self.choose(places)?;
         let pending = self.pending.as_mut()?;
         self.ask_at = Some(now + REPEAT);
         pending.asked = pending.asked.saturating_add(1);
         let message = pending.message.get_mut(..pending.len)?;
-        self.jar.stamp(message, now);
+        let has_cookie = self.jar_place == Some(place) && self.jar.is_full(now);
+        if has_cookie {
+            self.jar.stamp(message, now);
+        } else {
+            CookieJar::default().stamp(message, now);
+        }
+        self.last = Some((place, has_cookie));
         out.get_mut(..message.len())?.copy_from_slice(message);
+        Some((message.len(), place))
+    }
+
+    fn choose(&mut self, places: &[Place]) -> Option<Place> {
+        let last = self.last.map(|(place, _)| place).filter(|place| places.contains(place));
+        if let Some(place) = last.filter(|_| core::mem::take(&mut self.again)) {
+            return Some(place);
+        }
         let turn = self.turn;
         self.turn = turn.wrapping_add(1);
-        Some((message.len(), turn))
+        places.get(turn.checked_rem(places.len())?).copied()
     }
 }

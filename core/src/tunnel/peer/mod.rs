@@ -25,8 +25,9 @@ use crate::state::identity::{Ephemeral, SharedSecret};
 use crate::state::link::{LinkSettings, Phase, Role};
 use crate::state::path::{Errand, Path, Place, Sign};
 use crate::state::session::{Label, Session, widen};
+use crate::state::session_key::Aead;
 use crate::words::drops::{DropReason, Drops};
-use crate::words::event::{Event, Trouble};
+use crate::words::event::{Event, Health, Trouble};
 use crate::words::ids::{LinkId, Medium, Order, SessionIndex};
 use crate::words::limits::{ETHERNET_HEADER, MAX_DATAGRAM, MAX_LINKS, MIN_MTU, VLAN_TAG};
 use crate::words::time::{Duration, Instant};
@@ -382,8 +383,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
                 return None;
             }
         }
-        let (len, turn) = self.asking.as_mut()?.question(now, out)?;
-        let place = open.get(turn.checked_rem(open.len())?)?;
+        let (len, place) = self.asking.as_mut()?.question(&open, now, out)?;
         Some(Transmit { link: LinkId::new(place.socket.into()), to: place.address, len })
     }
 
@@ -461,6 +461,8 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         if self.current.is_none() {
             return Err(Wait::ForLink);
         }
+        let counts = self.counting();
+        let tier = |member: &Member| tier(member).filter(|_| counts(member));
         let best = self.members.iter().flatten().filter_map(tier).min().ok_or(Wait::ForLink)?;
         let mut candidates = heapless::Vec::new();
         for (index, member) in self.members.iter().enumerate() {
@@ -470,6 +472,14 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             let _ = candidates.push(Candidate { index, rate_bytes_per_sec });
         }
         if candidates.is_empty() { Err(Wait::ForRoom) } else { Ok(candidates) }
+    }
+
+    /// Which links carry data and set the inner MTU: those whose path MTU is measured, unless none of these lives. Else
+    /// every link that joins would lower the MTU for a moment, which hosts remember for minutes.
+    fn counting(&self) -> impl Fn(&Member) -> bool + use<LINKS, WINDOW> {
+        let is_sound = |member: &Member| member.path.is_measured() && tier(member).is_some_and(|tier| tier < SILENT);
+        let any = self.members.iter().flatten().any(is_sound);
+        move |member| member.path.is_measured() || !any
     }
 }
 
@@ -642,7 +652,8 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             Medium::Ip => 0,
             Medium::Ethernet => ETHERNET_HEADER + VLAN_TAG,
         };
-        let up = self.members.iter().flatten().filter(|member| member.path.phase() == Phase::Up);
+        let counts = self.counting();
+        let up = self.members.iter().flatten().filter(|member| member.path.phase() == Phase::Up && counts(member));
         let Some(room) = up.filter_map(|member| member.path.payload_room()).min() else { return };
         let mtu = usize::from(room).saturating_sub(DATA_OVERHEAD).saturating_sub(frame);
         self.bond.mtu = u16::try_from(mtu).unwrap_or(u16::MAX).clamp(MIN_MTU, self.config.max_mtu);
@@ -737,6 +748,12 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         self.current.iter().chain(previous).chain(unproved).map(Session::own_index)
     }
 
+    /// How the current session's packets are sealed.
+    #[must_use]
+    pub fn aead(&self) -> Option<Aead> {
+        self.current.as_ref().map(Session::aead)
+    }
+
     /// A link's state and measurements.
     #[must_use]
     pub fn link(&self, id: LinkId) -> Option<&Path> {
@@ -763,7 +780,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
 
     /// Notes since when a session exists and no link of it carries anything.
     fn note_loss(&mut self, now: Instant) {
-        let carries = self.members.iter().flatten().any(|member| tier(member).is_some_and(|tier| tier < 3));
+        let carries = self.members.iter().flatten().any(|member| tier(member).is_some_and(|tier| tier < SILENT));
         self.lost_since = if carries || self.current.is_none() { None } else { self.lost_since.or(Some(now)) };
     }
 
@@ -773,6 +790,9 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         hold_time(rtts.map(|rtt| RoundTripFacts { smoothed: rtt.smoothed(), deviation: rtt.deviation() }))
     }
 }
+
+/// The tier of links that are silent.
+const SILENT: u8 = Health::Silent.tier(false);
 
 fn tier(member: &Member) -> Option<u8> {
     let path = &member.path;
