@@ -72,3 +72,30 @@ fn repeating_one_recording_for_ever_keeps_nobody_from_new_keys() {
     assert!(world.end(SERVER).take_events().contains(&Event::NewSession));
     assert_carries(&mut world, 0);
 }
+
+#[test]
+fn many_recordings_from_elsewhere_keep_nobody_from_new_keys() {
+    let (mut world, mut recording) = handshake(54);
+    for _ in 0..5 {
+        world.restart_client(0, keys::config(), keys::credentials(0));
+        world.run_for(secs(1));
+    }
+    recording.extend(world.sent.iter().filter(|flight| flight.bytes[0] == 0x80).cloned());
+    let initiations: Vec<_> = recording.into_iter().filter(|flight| flight.is_up).collect();
+    assert!(initiations.len() > 5);
+    world.records = false;
+    // Several replays fit between an answer and its use.
+    world.clients[0].wires.iter_mut().for_each(|wire| wire.delay = millis(60));
+    world.run_for(secs(1));
+    world.end(SERVER).events.clear();
+    for round in 0..13_000 {
+        if round % 10 == 0 {
+            world.stream_both(0..1, 200, millis(1));
+        }
+        // Faster than a round trip, and slow enough that no cookie is demanded.
+        world.inject_up(attacker(), &initiations[round % initiations.len()].bytes);
+        world.run_for(millis(11));
+    }
+    assert!(world.end(SERVER).take_events().contains(&Event::NewSession));
+    assert_carries(&mut world, 0);
+}

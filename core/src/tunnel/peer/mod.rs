@@ -60,7 +60,9 @@ const FIRST_ORDER: u64 = 1 << 32;
 
 /// Claims answered whose client has not yet proved that it holds the keys: a replayed initiation takes one place, and
 /// must not take the place of the client's own.
-const UNPROVED: usize = 2;
+/// The first place is for claims from where the peer is proved to be; who replays several recordings from elsewhere only
+/// has the others.
+const UNPROVED: usize = 3;
 
 /// A claim that was answered.
 #[derive(Debug)]
@@ -92,7 +94,7 @@ pub struct Peer<const LINKS: usize, const WINDOW: usize> {
     /// The session before, and when its keys are wiped.
     previous: Option<(Session<LINKS>, Instant)>,
     unproved: [Option<Unproved<LINKS>>; UNPROVED],
-    /// Which place of `unproved` the next claim takes.
+    /// Which place of `unproved` the last claim from elsewhere took.
     next_unproved: usize,
     /// The peer has not yet answered: its reorder buffer may hold what another start of this end sent.
     is_fresh: bool,
@@ -268,7 +270,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
     ) -> Result<Transmit, HandshakeError> {
         let response = match self.unproved.iter().flatten().find(|unproved| unproved.mac1 == claim.mac1) {
             Some(unproved) => unproved.response,
-            None => self.answer_anew(claim, secret)?,
+            None => self.answer_anew(claim, secret, arrival)?,
         };
         if let Some(room) = out.get_mut(..RESPONSE) {
             room.copy_from_slice(&response);
@@ -276,14 +278,23 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         Ok(Transmit { link: arrival.link, to: arrival.from, len: RESPONSE })
     }
 
-    fn answer_anew(&mut self, claim: Claim, secret: &SharedSecret) -> Result<[u8; RESPONSE], HandshakeError> {
+    fn answer_anew(
+        &mut self,
+        claim: Claim,
+        secret: &SharedSecret,
+        arrival: Arrival,
+    ) -> Result<[u8; RESPONSE], HandshakeError> {
         let (index, mac1) = (self.next_index(), claim.mac1);
         let mut response = [0; RESPONSE];
         let session = Session::new(claim.answer(secret, index, self.config.offer, &mut response)?);
-        if let Some(place) = self.unproved.get_mut(self.next_unproved) {
+        let paths = self.members.iter().flatten().map(|member| &member.path);
+        let is_known = paths.filter_map(Path::place).any(|place| place.address == arrival.from);
+        if !is_known {
+            self.next_unproved = if self.next_unproved == 1 { 2 } else { 1 };
+        }
+        if let Some(place) = self.unproved.get_mut(if is_known { 0 } else { self.next_unproved }) {
             *place = Some(Unproved { session, mac1, response });
         }
-        self.next_unproved = if self.next_unproved == 0 { 1 } else { 0 };
         Ok(response)
     }
 
