@@ -15,7 +15,7 @@
 //! |---|---|
 //! | [`words`] | limits, time, identifiers, drop reasons, events |
 //! | [`memory`] | packets, their pool, and the wire formats' headers |
-//! | [`state`] | keys, replay window, estimators, one link |
+//! | [`state`] | keys, handshake, cookies, replay window, estimators, one link |
 //! | [`stages`] | classify, too_big, schedule, seal, open, reorder |
 //! | [`tunnel`] | the public engine that wires them |
 #![no_std]

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! The command line: that of MLVPN 2.3.5, and the subcommands `check` and `demo`.
+//! The command line: that of MLVPN 2.3.5, and the subcommands `check`, `demo`, `keygen`, `pubkey` and
+//! `gensecret`.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -7,6 +8,8 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use crate::keys::KeyCommand;
 
 /// Where the configuration is when nobody says.
 const DEFAULT_CONFIG: &str = "mlvpn.conf";
@@ -27,6 +30,8 @@ pub enum Invocation {
     },
     /// Show a tunnel at work.
     Demo(DemoOptions),
+    /// Make a key or derive one, on standard output.
+    Keys(KeyCommand),
     /// Print this to standard output and exit with 0: the help or the version.
     Print(String),
 }
@@ -119,6 +124,9 @@ fn invocation(matches: &ArgMatches) -> Invocation {
             json: matches.get_flag("json"),
             svg: value(matches, "svg"),
         }),
+        Some(("keygen", _)) => Invocation::Keys(KeyCommand::Keygen),
+        Some(("pubkey", _)) => Invocation::Keys(KeyCommand::Pubkey),
+        Some(("gensecret", _)) => Invocation::Keys(KeyCommand::Gensecret),
         _ if matches.get_flag("version") => Invocation::Print(version()),
         _ => Invocation::Run(run_options(matches)),
     }
@@ -158,6 +166,7 @@ fn command() -> Command {
         .args(run_args())
         .subcommand(check_command())
         .subcommand(demo_command())
+        .subcommands(key_commands())
 }
 
 fn run_args() -> [Arg; 10] {
@@ -198,6 +207,14 @@ fn demo_command() -> Command {
         flag("json").help("Print the figures as JSON"),
         with_value("svg", "FILE", value_parser!(PathBuf)).help("Draw throughput over time to FILE"),
     ])
+}
+
+fn key_commands() -> [Command; 3] {
+    [
+        Command::new("keygen").about("Print a new private key, for private_key in the configuration"),
+        Command::new("pubkey").about("Read a private key and print its public key, for the other end's public_key"),
+        Command::new("gensecret").about("Print a new secret, for secret in the configurations of both ends"),
+    ]
 }
 
 fn flag(name: &'static str) -> Arg {
@@ -285,7 +302,7 @@ mod tests {
         }
         for line in ["-h", "--help"] {
             let Ok(Invocation::Print(help)) = read(line) else { panic!("{line}") };
-            for word in ["--config", "--yes-run-as-root", "check", "demo"] {
+            for word in ["--config", "--yes-run-as-root", "check", "demo", "keygen", "pubkey", "gensecret"] {
                 assert!(help.contains(word), "{word}");
             }
         }
@@ -295,6 +312,11 @@ mod tests {
     fn subcommands_are_read() {
         assert_eq!(read("check a.conf").unwrap(), Invocation::Check { path: "a.conf".into() });
         assert_eq!(read("-v check a.conf").unwrap(), Invocation::Check { path: "a.conf".into() });
+        for (line, command) in
+            [("keygen", KeyCommand::Keygen), ("pubkey", KeyCommand::Pubkey), ("gensecret", KeyCommand::Gensecret)]
+        {
+            assert_eq!(read(line).unwrap(), Invocation::Keys(command));
+        }
         let demo = DemoOptions { kernel: false, links: None, seconds: None, json: false, svg: None };
         assert_eq!(read("demo").unwrap(), Invocation::Demo(demo));
         let demo = DemoOptions {
@@ -316,6 +338,7 @@ mod tests {
             ("-c", "a value is required"),
             ("nonsense", "nonsense"),
             ("check", "FILE"),
+            ("keygen x", "unexpected argument 'x'"),
             ("demo --seconds 0", "0 is not in 1..=3600"),
             ("demo --seconds x", "invalid value 'x'"),
             ("demo --config x", "unexpected argument '--config'"),

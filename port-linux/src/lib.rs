@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod demo;
 pub mod device;
 pub mod interface;
+pub mod keys;
 pub mod lab;
 pub mod log;
 pub mod netlink;

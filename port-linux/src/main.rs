@@ -18,6 +18,10 @@ fn main() -> ExitCode {
             Ok(false) => ExitCode::FAILURE,
             Err(error) => fail(&error.to_string()),
         },
+        Ok(Invocation::Keys(command)) => match command.run_in_shell(&mut io::stderr()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error.to_string()),
+        },
         Ok(Invocation::Run(options)) => daemon::run(&options),
         Ok(Invocation::Demo(options)) => demo::run(&options),
         Err(error) => {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The program as a shell sees it: what it prints where, and what it exits with.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn mlvpn(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_mlvpn")).args(args).output().expect("cargo built the program")
@@ -58,4 +59,59 @@ fn check_exits_with_1_when_there_is_an_error() {
     let findings = text(&output.stderr);
     assert!(findings.contains("[general] password: not given; "), "{findings}");
     assert!(text(&output.stdout).ends_with(": not usable; 1 error, 1 warning\n"));
+}
+
+/// Runs the program with `input` on its standard input.
+fn mlvpn_fed(args: &[&str], input: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mlvpn"));
+    let pipes = command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = pipes.spawn().expect("cargo built the program");
+    // Dropped at the end of the statement, which is the end of the input.
+    child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("the program reads its input");
+    child.wait_with_output().expect("the program ends")
+}
+
+#[test]
+fn pubkey_prints_what_wg_pubkey_prints() {
+    // Alice's keys of RFC 7748, section 6.1.
+    let output = mlvpn_fed(&["pubkey"], "dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=\n");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(text(&output.stdout), "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=\n");
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn pubkey_of_something_else_exits_with_1_and_shows_none_of_it() {
+    let output = mlvpn_fed(&["pubkey"], "hunter2");
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), ""));
+    let said = text(&output.stderr);
+    assert!(said.starts_with("mlvpn: standard input is no private key"), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn keygen_and_gensecret_print_one_key_and_nothing_else() {
+    for command in ["keygen", "gensecret"] {
+        let output = mlvpn(&[command]);
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+        let key = text(&output.stdout);
+        assert!(key.len() == 45 && key.ends_with("=\n"), "{command} printed {} bytes", key.len());
+        assert_eq!(mlvpn_fed(&["pubkey"], key).status.code(), Some(0), "{command}");
+    }
+}
+
+#[test]
+fn a_secret_written_to_a_file_that_others_can_reach_is_warned_about() {
+    let file = std::env::temp_dir().join(format!("mlvpn-command-line-{}-key", std::process::id()));
+    for (command, mode, warned) in
+        [("keygen", 0o600, false), ("keygen", 0o604, true), ("gensecret", 0o640, true), ("gensecret", 0o700, false)]
+    {
+        let open = File::create(&file).expect("the temporary directory takes files");
+        open.set_permissions(Permissions::from_mode(mode)).expect("the file is ours");
+        let output = Command::new(env!("CARGO_BIN_EXE_mlvpn")).arg(command).stdout(open).output().expect("built");
+        let (written, said) = (fs::read_to_string(&file).expect("the file is ours"), text(&output.stderr));
+        fs::remove_file(&file).expect("the file is ours");
+        assert_eq!((output.status.code(), written.len()), (Some(0), 45), "{command}");
+        assert_eq!(said.contains("umask 077"), warned, "{command} {mode:o}: {said}");
+    }
 }

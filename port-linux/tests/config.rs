@@ -6,7 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use mlvpn::config::options::{Absent, OPTIONS, SectionKind, Takes};
-use mlvpn::config::{self, Config, DeviceKind, MAX_REPORTS, Mode, Report, Severity};
+use mlvpn::config::{self, Config, DeviceKind, MAX_PEERS, MAX_REPORTS, Mode, Network, Protocol, Report, Severity};
+use mlvpn_core::state::identity::PublicKey;
 
 const PASSWORD: &str = "q3Zt8uW1xYk5rPz9vNc2";
 
@@ -329,6 +330,298 @@ fn what_2_3_5_stops_at_and_what_is_unsafe_is_an_error() {
     }
 }
 
+/// Alice's private key of RFC 7748, section 6.1, and its public key.
+const OWN: &str = "dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=";
+const OWN_PUBLIC: &str = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=";
+/// Bob's public key there.
+const THEIRS: &str = "3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=";
+const SECRET: &str = "q83vASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZ4k=";
+
+/// A client of protocol 2 that nothing is to be said about, on 10 lines.
+const CLIENT_2: &str = "[general]\nmode = client\nprotocol = 2\nprivate_key = dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=\n\
+    [dsl1]\nbindinterface = eth1\n\
+    [peer home]\npublic_key = 3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=\nremotehost = vpn.example.org\nremoteport = 5080\n";
+
+/// A server of protocol 2 with two peers that nothing is to be said about, on 12 lines.
+const SERVER_2: &str = "[general]\nmode = server\nprotocol = 2\nprivate_key = dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=\n\
+    [wan]\nbindport = 5080\n\
+    [peer alice]\npublic_key = 3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=\nallowed_ips = 10.42.43.2/32, fd00::2/128\n\
+    [peer bob]\nsecret = \"q83vASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZ4k=\"\nallowed_ips = 10.42.43.3 192.168.7.0/24\n";
+
+#[test]
+fn a_client_and_a_server_of_protocol_2_are_read_without_a_word() {
+    let (config, reports) = accept(CLIENT_2);
+    assert_eq!(reports, [""; 0]);
+    let general = &config.general;
+    assert_eq!((general.protocol, general.password.expose(), general.cleartext_data), (Protocol::Two, &[][..], false));
+    let own = general.private_key.as_ref().expect("given").pair();
+    assert_eq!(own.public_key().to_text().as_str(), OWN_PUBLIC);
+    assert_eq!((config.links[0].remotehost.as_deref(), config.links[0].remoteport), (None, None));
+    let peer = config.peer("home").expect("it is there");
+    assert_eq!(peer.public_key.expect("given").to_text().as_str(), THEIRS);
+    assert_eq!((peer.remotehost.as_deref(), peer.remoteport), (Some("vpn.example.org"), Some(5080)));
+    assert_eq!((peer.secret.as_ref(), peer.allowed.len()), (None, 0));
+    let (config, reports) = accept(SERVER_2);
+    assert_eq!(reports, [""; 0]);
+    let peers: Vec<_> = config.peers.iter().map(|peer| (peer.name.as_str(), peer.allowed.clone())).collect();
+    let network = |address: &str, prefix_len| Network { address: address.parse().unwrap(), prefix_len };
+    let (alice, bob) =
+        ([network("10.42.43.2", 32), network("fd00::2", 128)], [network("10.42.43.3", 32), network("192.168.7.0", 24)]);
+    assert_eq!(peers, [("alice", alice.to_vec()), ("bob", bob.to_vec())]);
+    assert_eq!(config.peers[1].secret.as_ref().expect("given").to_text().as_str(), SECRET);
+    assert!(config.links.len() == 1 && config.peer("wan").is_none());
+}
+
+#[test]
+fn protocol_2_restores_order_unless_told_otherwise() {
+    assert_eq!(accept(CLIENT_2).0.general.reorder_buffer_size, 64);
+    for (line, size) in [("reorder_buffer_size = 0", 0), ("reorder_buffer = no", 0), ("reorder_buffer_size = 9", 9)] {
+        let (config, _) = accept(&CLIENT_2.replace("mode", &format!("{line}\nmode")));
+        assert_eq!(config.general.reorder_buffer_size, size, "{line}");
+    }
+}
+
+#[test]
+fn a_secret_alone_makes_a_tunnel_and_several_servers_are_tried_in_their_order() {
+    let text = CLIENT_2
+        .replace(&format!("private_key = {OWN}"), "")
+        .replace(&format!("public_key = {THEIRS}"), &format!("secret = {SECRET}"));
+    let second = format!("[peer 2nd one]\nsecret = {SECRET}\nremotehost = 192.0.2.1\nremoteport = 1\n");
+    let (config, reports) = accept(&format!("{text}{second}"));
+    assert_eq!(reports, [""; 0]);
+    assert!(config.general.private_key.is_none());
+    let names: Vec<_> = config.peers.iter().map(|peer| peer.name.as_str()).collect();
+    assert_eq!(names, ["home", "2nd one"]);
+}
+
+#[test]
+fn one_server_may_be_known_at_two_addresses() {
+    let second = format!("[peer spare]\npublic_key = {THEIRS}\nremotehost = 192.0.2.1\nremoteport = 5080\n");
+    assert_eq!(accept(&format!("{CLIENT_2}{second}")).1, [""; 0]);
+    let reports = refuse(&format!("{CLIENT_2}{}", second.replace("192.0.2.1", "vpn.example.org")));
+    let expected =
+        "error: f:12: [peer spare] public_key: the key of [peer home]; give each peer its own key, or make it one peer";
+    assert_eq!(reports, [expected]);
+}
+
+#[test]
+fn what_one_protocol_does_not_use_of_the_other_is_said() {
+    let unused = format!("password = {PASSWORD}\ncleartext_data = 1\nprotocol");
+    let (config, reports) = accept(&CLIENT_2.replace("protocol", &unused));
+    assert_eq!(
+        reports,
+        [
+            "warning: f:3: [general] password: not used with protocol 2; \
+             remove the line; peers are known by their public_key or secret",
+            "warning: f:4: [general] cleartext_data: not used with protocol 2; remove the line; all data is sealed",
+        ]
+    );
+    assert!(!config.general.cleartext_data && config.general.password.expose().is_empty());
+
+    let peer = format!("[peer x]\npublic_key = {THEIRS}\n");
+    let classic = CLIENT.replace("[dsl1]", &format!("protocol = classic\nprivate_key = {OWN}\n[dsl1]"));
+    let (config, reports) = accept(&format!("{classic}{peer}"));
+    assert_eq!(
+        reports,
+        [
+            "warning: f:5: [general] private_key: not used with protocol classic; set protocol = 2, or remove the line",
+            "warning: f:9: [peer x] the peer is ignored with protocol classic; set protocol = 2, or remove the section",
+        ]
+    );
+    assert_eq!((config.general.protocol, config.peers.len(), config.links.len()), (Protocol::Classic, 0, 1));
+    assert!(config.general.private_key.is_none());
+
+    let said = "error: f:1: [general] protocol: not given; \
+                add protocol = 2 for keys and peers, or protocol = classic for a password";
+    for text in [format!("{CLIENT}{peer}"), CLIENT.replace("[dsl1]", &format!("private_key = {OWN}\n[dsl1]"))] {
+        assert!(refuse(&text).contains(&said.to_owned()), "{text}");
+    }
+}
+
+#[test]
+fn a_classic_link_may_be_called_like_a_peer_as_it_may_in_2_3_5() {
+    for name in ["peer", "peer a"] {
+        let (config, _) = accept(&CLIENT.replace("dsl1", name));
+        assert_eq!((config.links[0].name.as_str(), config.peers.len()), (name, 0));
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_client_of_protocol_2_is_told_with_the_remedy() {
+    let zero = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let one = "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let keygen = "give the output of `mlvpn keygen`";
+    let pubkey = "give the output of `mlvpn pubkey` for the other end's private key";
+    let gensecret = "set the output of `mlvpn gensecret` on both sides";
+    let with_secret = |secret: &str| ("remotehost", format!("secret = {secret}\nremotehost"));
+    let replaced = |(from, to): (&str, String)| CLIENT_2.replace(from, &to);
+    let cases = [
+        (replaced((OWN, "hunter2!".into())), format!("f:4: [general] private_key: not base64; {keygen}")),
+        (replaced((OWN, OWN[1..].into())), format!("f:4: [general] private_key: 43 characters long, and a key has 44; {keygen}")),
+        (replaced((OWN, OWN.replace("o=", "p="))), format!("f:4: [general] private_key: not 32 bytes in base64; {keygen}")),
+        (replaced((OWN, zero.into())), format!("f:4: [general] private_key: all zeros, which everyone knows; {keygen}")),
+        (replaced((THEIRS, zero.into())), format!("f:8: [peer home] public_key: all zeros, which everyone knows; {pubkey}")),
+        (replaced((THEIRS, one.into())), format!("f:8: [peer home] public_key: not a usable key: everyone can work out what is agreed with it; {pubkey}")),
+        (replaced((THEIRS, OWN_PUBLIC.into())), format!("f:8: [peer home] public_key: the public key of this end; {pubkey}")),
+        (replaced((THEIRS, OWN.into())), format!("f:8: [peer home] public_key: the private key of this end; {pubkey}")),
+        (replaced(with_secret("correct horse")), format!("f:9: [peer home] secret: 12 characters long, and a key has 44; {gensecret}")),
+        (replaced(with_secret("pass-word")), format!("f:9: [peer home] secret: not base64; {gensecret}")),
+        (replaced(with_secret(zero)), format!("f:9: [peer home] secret: all zeros, which everyone knows; {gensecret}")),
+        (replaced(with_secret(THEIRS)), format!("f:9: [peer home] secret: a public key, which everyone may know; {gensecret}")),
+        (replaced(with_secret(OWN_PUBLIC)), format!("f:9: [peer home] secret: a public key, which everyone may know; {gensecret}")),
+        (replaced(with_secret(OWN)), format!("f:9: [peer home] secret: the private key of this end, which nobody else may know; {gensecret}")),
+        (replaced(("private_key", "#".into())), "f:1: [general] private_key: not given; add the output of `mlvpn keygen`, since [peer home] has a public_key".into()),
+        (replaced(("public_key", "#".into())), "f:7: [peer home] public_key: not given; add the output of `mlvpn pubkey` for the other end's private key".into()),
+        (
+            CLIENT_2.replace("private_key", "#").replace("public_key", "#"),
+            "f:7: [peer home] public_key: not given; add the other end's key and this end's private_key in [general] \
+             (run: mlvpn keygen), or one secret on both sides (run: mlvpn gensecret)".into(),
+        ),
+        (replaced(("remotehost", "#".into())), "f:7: [peer home] remotehost: not given; add the server's name or address".into()),
+        (replaced(("remoteport", "#".into())), "f:7: [peer home] remoteport: not given; add the server's UDP port, the bindport of its link".into()),
+        (
+            CLIENT_2[..CLIENT_2.find("[peer").unwrap()].to_owned(),
+            "f:1: [general] no peer; add a section for the server, like [peer home], with public_key, remotehost and remoteport".into(),
+        ),
+        (replaced(("protocol = 2", "protocol = 3".into())), "f:3: [general] protocol: neither \"classic\" nor \"2\"; write one of the two".into()),
+        (replaced(("[peer home]", "[peer]".into())), "f:7: [peer] the peer has no name; write one behind the word, like [peer home]".into()),
+        (replaced(("home", "x".repeat(65))), format!("f:7: [peer {}...] the peer's name is longer than 64 bytes; shorten it", "x".repeat(59))),
+        (replaced(("home", "caf\u{e9}".into())), "f:7: [peer caf\u{e9}] the peer's name has a character that is not printable ASCII; use letters and digits".into()),
+        (format!("{CLIENT_2}{}", CLIENT_2[CLIENT_2.find("[peer").unwrap()..].replace("peer home", "peer  home")), "f:11: [peer  home] there is a peer of this name on line 7; rename one".into()),
+    ];
+    for (text, expected) in cases {
+        let reports = refuse(&text);
+        assert!(reports.contains(&format!("error: {expected}")), "{text}\nexpected {expected}\n{reports:#?}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_server_of_protocol_2_is_told_with_the_remedy() {
+    let replaced = |from: &str, to: &str| SERVER_2.replace(from, to);
+    let many: Vec<_> = (1..=17).map(|i| format!("10.9.{i}.0/24")).collect();
+    let cases = [
+        (
+            replaced("bindport", "#"),
+            "f:5: [wan] bindport: not given; add the UDP port the server waits on, as bindport = 5080",
+        ),
+        (
+            replaced("10.42.43.3", "10.42.43.0/24"),
+            "f:12: [peer bob] allowed_ips: 10.42.43.0/24 overlaps 10.42.43.2/32 of [peer alice]; give each network to one peer",
+        ),
+        (
+            replaced("10.42.43.3", "10.42.43.2"),
+            "f:12: [peer bob] allowed_ips: 10.42.43.2/32 overlaps 10.42.43.2/32 of [peer alice]; give each network to one peer",
+        ),
+        (
+            replaced("192.168.7.0/24", "::/0"),
+            "f:12: [peer bob] allowed_ips: ::/0 overlaps fd00::2/128 of [peer alice]; give each network to one peer",
+        ),
+        (
+            replaced("192.168.7.0/24", "x/y"),
+            "f:12: [peer bob] allowed_ips: network 2 is not one; write networks as ADDRESS/PREFIX, separated by commas or spaces",
+        ),
+        (
+            replaced("192.168.7.0/24", &many.join(",")),
+            "f:12: [peer bob] allowed_ips: more than 16 networks; join neighbouring networks to larger ones, or make it two peers",
+        ),
+        (
+            replaced("allowed_ips = 10.42.43.3", "#"),
+            "f:10: [peer bob] allowed_ips: not given; add the networks of this peer, as allowed_ips = 10.42.43.2/32; a server with several peers needs them",
+        ),
+        (
+            replaced("10.42.43.3 192.168.7.0/24", ","),
+            "f:10: [peer bob] allowed_ips: not given; write networks as ADDRESS/PREFIX, or remove the line",
+        ),
+        (
+            replaced(&format!("secret = \"{SECRET}\""), &format!("public_key = {THEIRS}")),
+            "f:11: [peer bob] public_key: the key of [peer alice]; give each peer its own key, or make it one peer",
+        ),
+        (
+            replaced(&format!("public_key = {THEIRS}"), "secret = AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA="),
+            "f:10: [peer bob] public_key: not given, as for [peer alice]; one peer at most can go without; \
+             give the output of `mlvpn pubkey` for the other end's private key",
+        ),
+    ];
+    for (text, expected) in cases {
+        let reports = refuse(&text);
+        assert!(reports.contains(&format!("error: {expected}")), "{text}\nexpected {expected}\n{reports:#?}");
+    }
+}
+
+#[test]
+fn oddities_of_peers_are_warnings() {
+    let network = "bits set beyond its prefix length, which are ignored; write 192.168.0.0/16";
+    let cases = [
+        (SERVER_2.replace("192.168.7.0/24", "192.168.7.0/16"), format!("f:12: [peer bob] allowed_ips: network 2 has {network}")),
+        (SERVER_2.replace("192.168.7.0/24", "10.42.43.3/32"), "f:12: [peer bob] allowed_ips: network 2 was given before; remove one of the two".to_owned()),
+        (format!("{SERVER_2}remoteport = 1\n"), "f:13: [peer bob] remoteport: not used by a server, which waits for its peers wherever they are; remove the line".to_owned()),
+        (format!("{SERVER_2}allowedips = 10.1.1.1\n"), "f:13: [peer bob] allowedips: unknown option; did you mean \"allowed_ips\"?".to_owned()),
+        (format!("{SERVER_2}bindport = 1\n"), "f:13: [peer bob] bindport: unknown option; it belongs in the section of a link".to_owned()),
+        (format!("{CLIENT_2}[dsl2]\nsecret = {SECRET}=\n"), "f:12: [dsl2] secret: unknown option; it belongs in the section of a peer".to_owned()),
+        (SERVER_2[..SERVER_2.find("[peer").unwrap()].to_owned(), "f:1: [general] no peer; nobody can connect; add a section for each client, like [peer home], with its public_key and allowed_ips".to_owned()),
+        (
+            CLIENT_2.replace(&format!("public_key = {THEIRS}"), &format!("secret = {SECRET}")),
+            "f:4: [general] private_key: not used, since no peer has a public_key; \
+             give each peer its public_key, or remove the line if the secret alone is meant".to_owned(),
+        ),
+    ];
+    for (text, expected) in cases {
+        let (_, reports) = accept(&text);
+        assert_eq!(reports, [format!("warning: {expected}")], "{text}");
+    }
+    let (config, _) = accept(&SERVER_2.replace("192.168.7.0/24", "192.168.7.0/16"));
+    assert_eq!(config.peers[1].allowed[1].address.to_string(), "192.168.0.0", "the bits beyond the prefix are gone");
+}
+
+#[test]
+fn an_mtu_of_1500_is_no_worry_of_protocol_2_which_finds_the_paths_out() {
+    assert_eq!(accept(&CLIENT_2.replace("mode", "mtu = 1500\nmode")).1, [""; 0]);
+}
+
+#[test]
+fn no_report_and_no_debug_output_shows_a_key_that_is_secret() {
+    let (config, reports) = accept(&SERVER_2.replace("protocol", "password = hunter2\nprotocol"));
+    let shown = format!("{config:?}{reports:?}");
+    assert!(!shown.contains(&OWN[..8]) && !shown.contains(&SECRET[..8]) && !shown.contains("hunter2"), "{shown}");
+    for key in [OWN, SECRET] {
+        for broken in [&key[1..], &key[..43], &key.replace('=', "!"), &format!("{key}{key}")] {
+            let reports = refuse(&SERVER_2.replace(key, broken)).concat();
+            assert!(!reports.contains(&key[1..9]), "{reports}");
+        }
+    }
+}
+
+#[test]
+fn a_link_of_a_client_of_protocol_2_needs_to_say_nothing() {
+    let (config, reports) = accept(&CLIENT_2.replace("bindinterface = eth1", ""));
+    assert_eq!(reports, [""; 0]);
+    assert_eq!(config.links.len(), 1);
+}
+
+#[test]
+fn thousands_of_peers_fit_a_file_and_one_more_than_the_limit_is_refused() {
+    let (head, _) = SERVER_2.split_at(SERVER_2.find("[peer").unwrap());
+    let peer = |i: usize| {
+        let mut bytes = [9; 32];
+        bytes[..8].copy_from_slice(&(i as u64).to_le_bytes());
+        let key = PublicKey::from_bytes(bytes).to_text();
+        let (key, a, b) = (key.as_str(), i / 256, i % 256);
+        format!(
+            "[peer site-{i}]\npublic_key = {key}\nsecret = {SECRET}\nallowed_ips = 10.{a}.{b}.0/24, fd00:{a}:{b}::/48\n"
+        )
+    };
+    let mut text = head.to_owned() + &(0..MAX_PEERS).map(peer).collect::<String>();
+    assert!(text.len() < config::MAX_FILE_BYTES as usize, "{} bytes", text.len());
+    let (config, reports) = accept(&text);
+    assert_eq!((config.peers.len(), reports), (MAX_PEERS, vec![]));
+    text += &peer(MAX_PEERS);
+    let line = 7 + 4 * MAX_PEERS;
+    assert_eq!(
+        refuse(&text),
+        [format!("error: f:{line}: [peer site-{MAX_PEERS}] more than {MAX_PEERS} peers; remove peers")]
+    );
+}
+
 #[test]
 fn all_errors_are_told_at_once_in_the_order_of_lines() {
     let reports = refuse("[general]\ntimout = 1\n[a]\nremoteport = x\n[filters]\nb = icmp\n");
@@ -468,6 +761,7 @@ fn check_sums_up_in_one_line_and_says_whether_mlvpn_would_run() {
             "fine: client, 1 link, 0 filters; 0 errors, 1 warning",
             1,
         ),
+        ("two", SERVER_2.to_owned(), true, "fine: server, 1 link, 2 peers, 0 filters; 0 errors, 0 warnings", 0),
         ("bad", CLIENT.replace("remotehost", "#"), false, "not usable; 1 error, 0 warnings", 1),
     ];
     for (name, text, runs, sum, lines) in cases {

@@ -5,20 +5,27 @@ use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use mlvpn::config::{
-    Cidr, Config, DeviceKind, Filter, General, InterfaceName, Link, MAX_REPORTS, Mode, Secret, Severity,
+    Cidr, Config, DeviceKind, Filter, General, InterfaceName, Link, MAX_REPORTS, Mode, Network, Peer, PrivateKey,
+    Protocol, Secret, Severity,
 };
+use mlvpn_core::state::identity::{SecretKey, SharedSecret};
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use zeroize::Zeroizing;
 
+/// Pieces with blanks in them.
+const SPACED: [&str; 5] = [" ", "\n", "[peer a]", "[peer b]", "protocol = 2\n"];
+
 /// Pieces of configuration files: soups of them reach further into the reader than random letters.
 fn piece() -> impl Strategy<Value = String> {
     let words = "[general] [filters] [dsl1] [ ] [ ] = \" # \n \r\n \t \0 \u{e9} \u{feff} mode client server password \
         timeout 30 -1 99999999999 yes remotehost remoteport bindport 5080 ip4 10.0.0.1/24 ip4_routes ::/0 mtu 1444 \
-        interface_name statuscommand / tuntap tap dsl1 reorder_buffer bindfib";
-    let words: Vec<String> = words.split(' ').map(str::to_owned).chain([" ".to_owned(), "\n".to_owned()]).collect();
+        interface_name statuscommand / tuntap tap dsl1 reorder_buffer bindfib [peer protocol classic 2 \
+        private_key public_key secret allowed_ips 10.0.0.0/8, \
+        dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo= hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=";
+    let words: Vec<String> = words.split(' ').map(str::to_owned).chain(SPACED.map(str::to_owned)).collect();
     prop_oneof![6 => prop::sample::select(words), 1 => any::<String>(), 1 => "[ -~]{0,8}", 3 => Just("\n".to_owned())]
 }
 
@@ -55,6 +62,8 @@ fn general() -> impl Strategy<Value = General> {
     let routes = (vec(cidr4(), 0..5), vec(cidr6(), 0..5));
     (names, words, addresses, routes).prop_map(|(names, words, addresses, routes)| General {
         mode: if words.0[0] { Mode::Client } else { Mode::Server },
+        protocol: Protocol::Classic,
+        private_key: None,
         password: Secret::new(Zeroizing::new(names.0)),
         statuscommand: names.1.map(Into::into),
         interface_name: names.2,
@@ -103,12 +112,79 @@ fn filter() -> impl Strategy<Value = Filter> {
     })
 }
 
-fn any_config() -> impl Strategy<Value = Config> {
+fn classic_config() -> impl Strategy<Value = Config> {
     (general(), link(0), link(1), vec(filter(), 0..6)).prop_map(|(general, first, second, filters)| Config {
         general,
         links: vec![first, second],
+        peers: Vec::new(),
         filters,
     })
+}
+
+/// What a peer is made of. Which of it the peer has follows from who it is a peer of.
+#[derive(Clone, Debug)]
+struct Parts {
+    name: String,
+    key: [u8; 32],
+    secret: Option<[u8; 32]>,
+    host: String,
+    port: u16,
+    networks: Vec<(bool, u8)>,
+}
+
+fn parts() -> impl Strategy<Value = Parts> {
+    let networks = vec((any::<bool>(), 0u8..=16), 1..8);
+    ("[!$-Z^-~]([ !$-Z^-~]{0,20}[!$-Z^-~])?", any::<[u8; 32]>(), of(any::<[u8; 32]>()), host(), 1u16.., networks)
+        .prop_map(|(name, key, secret, host, port, networks)| Parts { name, key, secret, host, port, networks })
+}
+
+/// The networks of the peer at `place`: each in a /16 of IPv4 or a /32 of IPv6 that is its own.
+fn networks(place: usize, lengths: &[(bool, u8)]) -> Vec<Network> {
+    let place = u8::try_from(place).expect("few peers");
+    let network = |(number, &(is_v4, length)): (u8, &(bool, u8))| match is_v4 {
+        true => Network { address: Ipv4Addr::new(10 + number, place, 0, 0).into(), prefix_len: 16 + length },
+        false => {
+            let address = Ipv6Addr::new(0xfd00 + u16::from(number), place.into(), 0, 0, 0, 0, 0, 0);
+            Network { address: address.into(), prefix_len: 32 + length }
+        }
+    };
+    (0..).zip(lengths).map(network).collect()
+}
+
+fn peer_of(mode: Mode, place: usize, parts: Parts) -> Peer {
+    let from_client = mode == Mode::Client;
+    // Different for each peer and never zero, also when a failing case is made smaller.
+    let random = |mut bytes: [u8; 32]| {
+        bytes[1] = u8::try_from(place + 1).expect("few peers");
+        Zeroizing::new(bytes)
+    };
+    Peer {
+        // A number in front makes it unique.
+        name: format!("{place}{}", parts.name),
+        // The last peer is known by a secret alone if it has one.
+        public_key: (place != 2 || parts.secret.is_none())
+            .then(|| SecretKey::from_random(random(parts.key)).public_key()),
+        secret: parts.secret.map(|secret| SharedSecret::from_random(random(secret))),
+        remotehost: from_client.then_some(parts.host),
+        remoteport: from_client.then_some(parts.port),
+        allowed: networks(place, &parts.networks),
+    }
+}
+
+fn config_of_two() -> impl Strategy<Value = Config> {
+    (classic_config(), any::<[u8; 32]>(), vec(parts(), 1..=3)).prop_map(|(mut config, key, peers)| {
+        let mode = config.general.mode;
+        config.general.protocol = Protocol::Two;
+        config.general.private_key = Some(PrivateKey::new(SecretKey::from_random(Zeroizing::new(key))));
+        config.general.password = Secret::new(Zeroizing::default());
+        config.general.cleartext_data = false;
+        config.peers = peers.into_iter().enumerate().map(|(place, parts)| peer_of(mode, place, parts)).collect();
+        config
+    })
+}
+
+fn any_config() -> impl Strategy<Value = Config> {
+    prop_oneof![classic_config(), config_of_two()]
 }
 
 /// Writes options, one a line, each value in quotes.
@@ -142,6 +218,9 @@ fn render(config: &Config) -> String {
     for link in &config.links {
         render_link(&mut page, link);
     }
+    for peer in &config.peers {
+        render_peer(&mut page, peer);
+    }
     page.section("filters");
     for filter in &config.filters {
         page.set(&filter.link, &filter.expression);
@@ -152,14 +231,21 @@ fn render(config: &Config) -> String {
 fn render_general(page: &mut Page, general: &General) {
     page.section("general");
     page.set("mode", general.mode.name());
-    page.set("password", std::str::from_utf8(general.password.expose()).expect("made from text"));
+    page.set("protocol", general.protocol.name());
+    page.set_if(
+        "private_key",
+        general.private_key.as_ref().map(|key| key.pair().secret_key().to_text().as_str().to_owned()),
+    );
+    if general.protocol == Protocol::Classic {
+        page.set("password", std::str::from_utf8(general.password.expose()).expect("made from text"));
+        page.set("cleartext_data", u8::from(general.cleartext_data));
+    }
     page.set_if("statuscommand", general.statuscommand.as_ref().map(|path| path.display()));
     page.set("interface_name", general.interface_name);
     page.set("tuntap", general.tuntap.to_string());
     page.set_if("control_unix_path", general.control_unix_path.as_ref().map(|path| path.display()));
     page.set_if("control_bind_host", general.control_bind_host.as_ref());
     page.set_if("control_bind_port", general.control_bind_port);
-    page.set("cleartext_data", u8::from(general.cleartext_data));
     page.set("timeout", general.timeout_secs);
     page.set("reorder_buffer_size", general.reorder_buffer_size);
     page.set("loss_tolerence", general.loss_tolerance_percent);
@@ -185,6 +271,16 @@ fn render_link(page: &mut Page, link: &Link) {
     page.set("loss_tolerance", link.loss_tolerance_percent);
     page.set("latency_tolerence", link.latency_tolerance_ms);
     page.set("fallback_only", u8::from(link.fallback_only));
+}
+
+fn render_peer(page: &mut Page, peer: &Peer) {
+    page.section(&format!("peer {}", peer.name));
+    page.set_if("public_key", peer.public_key.map(|key| key.to_text().as_str().to_owned()));
+    page.set_if("secret", peer.secret.as_ref().map(|secret| secret.to_text().as_str().to_owned()));
+    page.set_if("remotehost", peer.remotehost.as_ref());
+    page.set_if("remoteport", peer.remoteport);
+    let written = |network: &Network| format!("{}/{}", network.address, network.prefix_len);
+    page.set_list("allowed_ips", &peer.allowed.iter().map(written).collect::<Vec<_>>());
 }
 
 /// The seed of a failing case is printed and kept beside this file.

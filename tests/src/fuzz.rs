@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! What the fuzz targets do with their input. A plain test runs the same over the committed corpus.
 
+mod two;
+
 use std::net::{Ipv4Addr, SocketAddr};
 
 use mlvpn_core::memory::classic::{Header, Kind, NO_TIMESTAMP};
@@ -15,13 +17,20 @@ use mlvpn_core::words::time::{Duration, Instant};
 use smoltcp::wire::{Ipv4Packet, Ipv6Packet};
 
 use crate::end::{End, config};
+pub use two::{control_block, session, two_messages};
 
 /// A target's name and what it does.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target of this module.
-pub const TARGETS: [Target; 3] =
-    [("classic_header", classic_header), ("classify_too_big", classify_too_big), ("engine", engine)];
+pub const TARGETS: [Target; 6] = [
+    ("classic_header", classic_header),
+    ("classify_too_big", classify_too_big),
+    ("engine", engine),
+    ("two_messages", two_messages),
+    ("control_block", control_block),
+    ("session", session),
+];
 
 /// A header that parses says all there is in its bytes but the unused bits.
 pub fn classic_header(data: &[u8]) {

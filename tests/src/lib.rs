@@ -12,5 +12,6 @@ pub mod peer;
 pub mod program;
 pub mod random;
 pub mod recording;
+pub mod session;
 pub mod stream;
 pub mod wait;

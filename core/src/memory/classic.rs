@@ -4,6 +4,7 @@
 //! All fields are big-endian but `bits`, which MLVPN packs with compiler bit-fields and sends as a little-endian
 //! machine lays them out; that form is the wire format here on every machine.
 
+use crate::memory::bytes::{part, set};
 use crate::words::ids::{FlowId, Order};
 use crate::words::limits::{CLASSIC_HEADER, TAG};
 
@@ -169,16 +170,6 @@ pub const fn wire_timestamp(millis: u64) -> u16 {
 
 fn timestamp(value: u16) -> Option<u16> {
     (value != NO_TIMESTAMP).then_some(value)
-}
-
-fn part<const N: usize>(bytes: &[u8; CLASSIC_HEADER], range: core::ops::Range<usize>) -> [u8; N] {
-    bytes.get(range).and_then(|part| part.first_chunk()).copied().unwrap_or([0; N])
-}
-
-fn set(bytes: &mut [u8], range: core::ops::Range<usize>, value: &[u8]) {
-    if let Some(part) = bytes.get_mut(range) {
-        part.copy_from_slice(value);
-    }
 }
 
 #[cfg(test)]

@@ -67,6 +67,18 @@ impl Packet {
         self.len == 0
     }
 
+    /// Keeps the first `len` bytes; `false`, and no change, when there are fewer.
+    #[must_use]
+    pub fn truncate(&mut self, len: usize) -> bool {
+        match u16::try_from(len) {
+            Ok(len) if len <= self.len => {
+                self.len = len;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Removes `count` bytes from the front; `false`, and no change, when the packet is shorter.
     #[must_use]
     pub fn trim_front(&mut self, count: usize) -> bool {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Fourth layer, stages: what happens to a packet on its way. No stage knows another; `tunnel` wires them.
 
+pub mod allow;
+pub mod clamp;
 pub mod classify;
 pub mod open;
 pub mod reorder;

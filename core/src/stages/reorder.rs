@@ -155,6 +155,12 @@ impl<const WINDOW: usize> Reorder<WINDOW> {
         self.seen.clear();
     }
 
+    /// The lowest order number neither delivered nor given up; none until the first packet.
+    #[must_use]
+    pub const fn expected(&self) -> Option<u64> {
+        self.next
+    }
+
     /// Packets that wait for a missing one.
     #[must_use]
     pub const fn held(&self) -> usize {

@@ -72,7 +72,7 @@ impl Default for LinkSettings {
 pub enum Phase {
     /// No socket.
     Closed,
-    /// A socket, but no authenticated peer.
+    /// A socket, but no authenticated peer, or nobody who answers over this link.
     Waiting,
     /// Carries data.
     Up,

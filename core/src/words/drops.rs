@@ -31,11 +31,17 @@ pub enum DropReason {
     QueueFull,
     /// The packet was prepared under a key that has been replaced since.
     StaleKey,
+    /// A packet of a session that does not exist, or exists no more.
+    NoSession,
+    /// An inner packet from an address its peer may not use.
+    NotAllowed,
+    /// A handshake message that was not awaited, or not accepted.
+    Handshake,
 }
 
 impl DropReason {
     /// Every reason, in the order of their counters.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Malformed,
         Self::Unknown,
         Self::Unauthentic,
@@ -49,6 +55,9 @@ impl DropReason {
         Self::NotIp,
         Self::QueueFull,
         Self::StaleKey,
+        Self::NoSession,
+        Self::NotAllowed,
+        Self::Handshake,
     ];
 
     /// The reason as a word for status output, lower case with underscores.
@@ -68,6 +77,9 @@ impl DropReason {
             Self::NotIp => "not_ip",
             Self::QueueFull => "queue_full",
             Self::StaleKey => "stale_key",
+            Self::NoSession => "no_session",
+            Self::NotAllowed => "not_allowed",
+            Self::Handshake => "handshake",
         }
     }
 }

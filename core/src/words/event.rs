@@ -20,7 +20,18 @@ pub enum Event {
     TunnelUp,
     /// The last link went down.
     TunnelDown,
+    /// Both ends have new keys (protocol 2).
+    NewSession,
+    /// The largest inner packet has changed to this many bytes (protocol 2).
+    MtuChanged(u16),
+    /// The peer sent something of the handshake that was not accepted, or refused this end's, for this reason
+    /// (protocol 2). Anyone can cause it.
+    HandshakeTrouble(Trouble),
 }
+
+/// What went wrong with a handshake, in words for a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trouble(pub &'static str);
 
 /// Why a link went down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,4 +68,17 @@ pub enum Health {
     Slow,
     /// Silent for longer than its peer should be: probably dead, but not yet timed out.
     Silent,
+}
+
+impl Health {
+    /// In which order links that are up are used, the lowest first; a higher tier only when those below are empty.
+    #[must_use]
+    pub const fn tier(self, fallback_only: bool) -> u8 {
+        match (self, fallback_only) {
+            (Self::Good, false) => 0,
+            (Self::Good, true) => 1,
+            (Self::Lossy | Self::Slow, _) => 2,
+            (Self::Silent, _) => 3,
+        }
+    }
 }

@@ -44,6 +44,40 @@ impl Epoch {
     }
 }
 
+/// By which the receiver of a protocol 2 packet finds the session: chosen by that receiver, 24 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionIndex(u32);
+
+impl SessionIndex {
+    /// Sessions that can be told apart.
+    pub const COUNT: u32 = 1 << 24;
+
+    /// The index `value`, if it fits 24 bits.
+    #[must_use]
+    pub const fn new(value: u32) -> Option<Self> {
+        if value < Self::COUNT { Some(Self(value)) } else { None }
+    }
+
+    /// The index as a number, below [`SessionIndex::COUNT`].
+    #[must_use]
+    pub const fn value(self) -> u32 {
+        self.0
+    }
+
+    /// The index as three bytes, most significant first.
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; 3] {
+        let [_, high, middle, low] = self.0.to_be_bytes();
+        [high, middle, low]
+    }
+
+    /// The index from three bytes, most significant first.
+    #[must_use]
+    pub const fn from_bytes([high, middle, low]: [u8; 3]) -> Self {
+        Self(u32::from_be_bytes([0, high, middle, low]))
+    }
+}
+
 /// What the tunnel's device carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Medium {

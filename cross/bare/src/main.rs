@@ -11,17 +11,23 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::panic::PanicInfo;
 
 use mlvpn_core::memory::pool::Pool;
+use mlvpn_core::memory::two::{DATA_OVERHEAD, DataHeader, MAX_INITIATION, RESPONSE, Refusal, data_nonce};
+use mlvpn_core::state::cookie::{CookieGuard, CookieJar};
+use mlvpn_core::state::handshake::{Credentials, HandshakeError, Identity, Initiator, Offer, Responder};
+use mlvpn_core::state::identity::{Ephemeral, KeyPair, PublicKey, SecretKey, SharedSecret};
 use mlvpn_core::state::keys::ClassicKey;
 use mlvpn_core::state::link::{LinkSettings, Role};
 use mlvpn_core::tunnel::{Arrival, Config, Tunnel};
-use mlvpn_core::words::ids::{LinkId, Medium};
+use mlvpn_core::words::ids::{LinkId, Medium, SessionIndex};
 use mlvpn_core::words::limits::MAX_DATAGRAM;
 use mlvpn_core::words::time::Instant;
+use zeroize::Zeroizing;
 
 /// The program's entry, named as the linker expects it.
 #[unsafe(no_mangle)]
 pub extern "C" fn _start() -> ! {
     exercise_engine();
+    black_box(exercise_handshakes().is_ok());
     #[cfg(feature = "planted")]
     black_box(alloc::vec![black_box(0_u8); 64]);
     loop {
@@ -73,6 +79,43 @@ fn exercise_engine() {
     tunnel.clear(&mut pool);
     tunnel.remove_link(id);
     black_box((tunnel.has_room(), tunnel.drops().total(), tunnel.reordering(), tunnel.link(id).is_some()));
+}
+
+/// Calls protocol 2's handshake at both ends, in both patterns.
+fn exercise_handshakes() -> Result<(), HandshakeError> {
+    let random = || Zeroizing::new(black_box([7; 32]));
+    let own = KeyPair::new(SecretKey::from_random(random()));
+    let secret = SharedSecret::from_text(black_box("text")).unwrap_or(SharedSecret::from_random(random()));
+    let peer = PublicKey::from_text(own.public_key().to_text().as_str()).unwrap_or(*own.public_key());
+    shake_hands(Credentials::Secret(&secret), Identity::Secret(secret.clone()))?;
+    shake_hands(Credentials::Keys { own: &own, peer: &peer, secret: &secret }, Identity::Keys(own.clone()))
+}
+
+fn shake_hands(credentials: Credentials<'_>, identity: Identity) -> Result<(), HandshakeError> {
+    let ephemeral = || Ephemeral::from_random(Zeroizing::new(black_box([8; 32])));
+    let offer = black_box(Offer { aes_in_hardware: true, max_links: 2 });
+    let index = SessionIndex::from_bytes(black_box([1, 2, 3]));
+    let (from, now) = (SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5080), black_box(Instant::ORIGIN));
+    let mut out = [0; MAX_INITIATION];
+    let (mut initiator, len) = Initiator::new(credentials, index, offer, ephemeral(), &mut out)?;
+    let message = out.get_mut(..len).unwrap_or_default();
+    let responder = Responder::new(identity);
+    let guard = CookieGuard::new(Zeroizing::new(black_box([9; 32])));
+    let mut jar = CookieJar::default();
+    let cookie = guard.challenge(&responder.inspect(message)?, from, black_box([1; 24]), now);
+    jar.put(initiator.read_cookie(&cookie)?, now);
+    jar.stamp(message, now);
+    let knock = responder.inspect(message)?;
+    black_box(guard.admits(&knock, from, now));
+    let mut response = [0; RESPONSE];
+    let theirs = responder.read(&knock, ephemeral())?.answer(&SharedSecret::none(), index, offer, &mut response)?;
+    let ours = initiator.finish(&response)?;
+    let mut packet = black_box([0xc0; DATA_OVERHEAD]);
+    black_box(DataHeader::parse(&packet).map(|header| header.emit()).is_ok());
+    black_box(ours.send.seal_in_place(&data_nonce(1, 2), b"", &mut packet));
+    black_box(theirs.receive.open(&data_nonce(1, 2), b"", &mut packet).is_ok());
+    black_box(Refusal::parse(&packet).is_ok());
+    Ok(())
 }
 
 #[panic_handler]

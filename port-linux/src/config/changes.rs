@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! What a reload must do: the difference between the configuration that runs and the one just read.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Config;
@@ -23,6 +24,14 @@ pub struct Changes {
     pub moved: Vec<String>,
     /// Links that stay up and get other limits.
     pub tuned: Vec<String>,
+    /// Peers to admit, or servers to know of.
+    pub peers_added: Vec<String>,
+    /// Peers whose sessions are to end.
+    pub peers_removed: Vec<String>,
+    /// Peers of which anything differs.
+    pub peers_changed: Vec<String>,
+    /// The peers that stay are in another order, which is the order in which a client tries them.
+    pub peers_reordered: bool,
     /// The list of filters differs.
     pub filters: bool,
 }
@@ -32,6 +41,20 @@ impl Changes {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Whether anything about peers changed.
+    #[must_use]
+    pub fn has_peers(&self) -> bool {
+        let lists = [&self.peers_added, &self.peers_removed, &self.peers_changed];
+        self.peers_reordered || lists.iter().any(|list| !list.is_empty())
+    }
+
+    /// True when the newer configuration is for another protocol. Its links and peers are of no use to what runs, which
+    /// is to keep its own until it is started again.
+    #[must_use]
+    pub fn is_for_another_protocol(&self) -> bool {
+        self.restart.contains(&"protocol")
     }
 
     /// One warning for each option that was changed in vain.
@@ -67,14 +90,39 @@ impl Config {
         }
         let gone = self.links.iter().filter(|link| newer.link(&link.name).is_none());
         changes.removed = gone.map(|link| link.name.clone()).collect();
+        self.peer_changes(newer, &mut changes);
         changes
+    }
+
+    /// The differences between peers, in work that grows with their number.
+    fn peer_changes(&self, newer: &Self, changes: &mut Changes) {
+        let by_name = |config: &'_ Self| -> HashMap<String, usize> {
+            config.peers.iter().enumerate().map(|(place, peer)| (peer.name.clone(), place)).collect()
+        };
+        let (old_places, new_places) = (by_name(self), by_name(newer));
+        let mut before = 0;
+        for peer in &newer.peers {
+            let Some(&place) = old_places.get(&peer.name) else {
+                changes.peers_added.push(peer.name.clone());
+                continue;
+            };
+            if self.peers[place] != *peer {
+                changes.peers_changed.push(peer.name.clone());
+            }
+            changes.peers_reordered |= place < before;
+            before = place;
+        }
+        let gone = self.peers.iter().filter(|peer| !new_places.contains_key(&peer.name));
+        changes.peers_removed = gone.map(|peer| peer.name.clone()).collect();
     }
 }
 
 /// Each option of `[general]` and whether it differs.
-fn differences(old: &General, new: &General) -> [(&'static str, bool); 20] {
+fn differences(old: &General, new: &General) -> [(&'static str, bool); 22] {
     [
         ("mode", old.mode != new.mode),
+        ("protocol", old.protocol != new.protocol),
+        ("private_key", old.private_key != new.private_key),
         ("password", old.password != new.password),
         ("statuscommand", old.statuscommand != new.statuscommand),
         ("interface_name", old.interface_name != new.interface_name),
@@ -153,6 +201,37 @@ mod tests {
         let expected =
             "mlvpn.conf: [general] tuntap: the change takes effect after a restart; restart mlvpn when convenient";
         assert_eq!(reports, [expected]);
+    }
+
+    /// A server of three peers.
+    const PEERS: &str = "[general]\nmode = server\nprotocol = 2\n\
+        private_key = dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=\n[a]\nbindport = 1\n\
+        [peer x]\npublic_key = 3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=\nallowed_ips = 10.0.0.1\n\
+        [peer y]\nsecret = q83vASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZ4k=\nallowed_ips = 10.0.0.2\n";
+
+    #[test]
+    fn peers_are_added_removed_changed_and_reordered_by_name() {
+        let (head, y) = PEERS.split_at(PEERS.find("[peer y]").expect("it is there"));
+        let without_y = read(head).changes(&read(PEERS));
+        assert_eq!(without_y, Changes { peers_added: vec!["y".into()], ..Changes::default() });
+        let back = read(PEERS).changes(&read(head));
+        assert_eq!(back, Changes { peers_removed: vec!["y".into()], ..Changes::default() });
+        let (general, x) = head.split_at(head.find("[peer x]").expect("it is there"));
+        let turned = read(PEERS).changes(&read(&format!("{general}{y}{x}")));
+        assert_eq!(turned, Changes { peers_reordered: true, ..Changes::default() });
+        for newer in [PEERS.replace("10.0.0.2", "10.0.0.2/31"), PEERS.replace("secret = q83v", "secret = r83v")] {
+            let changed = read(PEERS).changes(&read(&newer));
+            assert_eq!(changed, Changes { peers_changed: vec!["y".into()], ..Changes::default() });
+        }
+    }
+
+    #[test]
+    fn a_new_private_key_or_protocol_waits_for_a_restart() {
+        let other_key = PEERS.replace("private_key = d", "private_key = f");
+        let changes = read(PEERS).changes(&read(&other_key));
+        assert_eq!(changes, Changes { restart: vec!["private_key"], ..Changes::default() });
+        assert!(!changes.is_for_another_protocol());
+        assert!(read(BASE).changes(&read(PEERS)).is_for_another_protocol());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::Config;
 use super::ini::Document;
 use super::read::GENERAL;
 use super::report::{Report, Reports, quotable};
-use super::types::Link;
+use super::types::{Link, Protocol};
 use crate::device::DeviceKind;
 
 /// What an Ethernet link carries in one frame.
@@ -46,7 +46,8 @@ fn share_socket(a: &Link, b: &Link) -> bool {
 pub(crate) fn mtu(file: &Arc<str>, document: &Document, config: &Config, reports: &mut Reports) {
     let Some(mtu) = config.general.mtu else { return };
     let largest = largest_mtu(config);
-    if mtu > largest {
+    // Protocol 2 finds out what each path carries, and lowers the device's MTU to it.
+    if mtu > largest && config.general.protocol == Protocol::Classic {
         let outer = mtu + (LINK_MTU - largest);
         let message = format!("{mtu} makes datagrams of {outer} bytes, which fragment on links that carry {LINK_MTU}");
         let advice = format!("remove the line to have it computed, or give at most {largest}");

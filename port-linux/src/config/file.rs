@@ -11,7 +11,7 @@ use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
 
 use super::report::{Report, Severity};
-use super::{Config, Loaded};
+use super::{Config, Loaded, Protocol};
 
 /// A configuration of 64 links and 255 filters takes a tenth of this.
 pub const MAX_FILE_BYTES: u32 = 1024 * 1024;
@@ -39,7 +39,7 @@ pub fn load_from(file: &File, name: &str) -> Loaded {
     Config::parse(name, &text)
 }
 
-/// What is wrong with who may read the file: it holds the password, so nobody but its owner may.
+/// What is wrong with who may read the file: it holds the password or keys, so nobody but its owner may.
 #[must_use]
 pub fn refused_permissions(name: &str, metadata: &Metadata) -> Option<Report> {
     /// All rights of the group and of others.
@@ -105,8 +105,12 @@ pub fn check(path: &Path, findings: &mut dyn Write, summary: &mut dyn Write) -> 
     match &loaded {
         Ok((config, _)) => {
             let (mode, links) = (config.general.mode.name(), plural(config.links.len(), "link"));
+            let peers = match config.general.protocol {
+                Protocol::Classic => String::new(),
+                Protocol::Two => format!("{}, ", plural(config.peers.len(), "peer")),
+            };
             let filters = plural(config.filters.len(), "filter");
-            writeln!(summary, "{}: fine: {mode}, {links}, {filters}; {counts}", path.display())?;
+            writeln!(summary, "{}: fine: {mode}, {links}, {peers}{filters}; {counts}", path.display())?;
         }
         Err(_) => writeln!(summary, "{}: not usable; {counts}", path.display())?,
     }

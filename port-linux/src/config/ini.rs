@@ -5,22 +5,26 @@
 //!
 //! - `#` outside quotes starts a comment; carriage returns do not count;
 //! - `[NAME]` opens a section, opened again it goes on;
-//! - `KEY = VALUE`; quotes protect `#`, `=` and spaces, and are not part of the value.
+//! - `KEY = VALUE`; quotes protect `#`, `=` and spaces, and are not part of the value. The options that hold keys,
+//!   which 2.3.5 does not know, take `=` without quotes, too: base64 ends in it.
 //!
 //! MLVPN drops without a word what it cannot read. Each such line is reported here.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use super::options;
 use super::report::{Report, Reports};
+use super::types::MAX_PEERS;
 
 /// 2.3.5 keeps at most 8192 bytes of routes, its longest value; twice that is nobody's configuration.
 pub const MAX_LINE_BYTES: usize = 16 * 1024;
-/// `[general]`, `[filters]` and more links than one tunnel can have.
-pub const MAX_SECTIONS: usize = 256;
-/// Every option of every section, and every filter 2.3.5 has room for, fit several times.
-pub const MAX_ENTRIES: usize = 8192;
+/// `[general]`, `[filters]`, more links than one tunnel can have, and every peer of a large server.
+pub const MAX_SECTIONS: usize = 256 + MAX_PEERS;
+/// Every option of every section, and every filter 2.3.5 has room for, fit with room to spare.
+pub const MAX_ENTRIES: usize = 8192 + 6 * MAX_PEERS;
 
 /// The sections of a file in the order they first appear.
 #[derive(Debug)]
@@ -96,7 +100,8 @@ const BLANK: [char; 2] = [' ', '\t'];
 
 /// Reads a whole file. The work is linear in its length.
 pub(crate) fn parse(file: &Arc<str>, text: &str, reports: &mut Reports) -> Document {
-    let mut parser = Parser { file, reports, document: Document { sections: Vec::new() }, current: None, entries: 0 };
+    let document = Document { sections: Vec::new() };
+    let mut parser = Parser { file, reports, document, places: HashMap::new(), current: None, entries: 0 };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (line, number) in text.split('\n').zip(1u32..) {
         if parser.line(line, number) == Flow::Stop {
@@ -116,6 +121,8 @@ struct Parser<'a> {
     file: &'a Arc<str>,
     reports: &'a mut Reports,
     document: Document,
+    /// Where in the document the section of a name is.
+    places: HashMap<String, usize>,
     /// Index of the section that is open.
     current: Option<usize>,
     entries: usize,
@@ -195,7 +202,7 @@ impl Parser<'_> {
     }
 
     fn open(&mut self, name: &str, number: u32) -> Flow {
-        if let Some(index) = self.document.sections.iter().position(|section| section.name == name) {
+        if let Some(&index) = self.places.get(name) {
             self.current = Some(index);
             let section = &self.document.sections[index];
             if !section.holds_filters() {
@@ -212,6 +219,7 @@ impl Parser<'_> {
             return Flow::Stop;
         }
         self.current = Some(self.document.sections.len());
+        self.places.insert(name.to_owned(), self.document.sections.len());
         self.document.sections.push(Section { name: name.to_owned(), line: number, entries: Vec::new() });
         Flow::Go
     }
@@ -233,12 +241,12 @@ impl Parser<'_> {
             self.say(number, report);
             return Flow::Go;
         };
-        let filter = self.document.sections[index].holds_filters();
-        if let Some(report) = marks.fault(self.file, raw, filter) {
+        let takes_equals = self.document.sections[index].holds_filters() || options::holds_key(&key);
+        if let Some(report) = marks.fault(self.file, raw, takes_equals) {
             self.say(number, report.about(&key));
         }
         let entry = Entry { key, line: number, column: column(before), raw: Zeroizing::new(raw.to_owned()) };
-        if entry.text().is_empty() || (marks.second_equals && !filter) {
+        if entry.text().is_empty() || (marks.second_equals && !takes_equals) {
             return Flow::Go;
         }
         self.entries += 1;
@@ -311,8 +319,8 @@ impl Marks {
     }
 
     /// What is odd about a value: at most one finding, the gravest.
-    fn fault(&self, file: &Arc<str>, raw: &str, filter: bool) -> Option<Report> {
-        let (message, advice) = if self.second_equals && !filter {
+    fn fault(&self, file: &Arc<str>, raw: &str, takes_equals: bool) -> Option<Report> {
+        let (message, advice) = if self.second_equals && !takes_equals {
             ("a second '=' outside quotes; the line is ignored", "put the value in double quotes")
         } else if raw.chars().all(|c| c == '"' || BLANK.contains(&c)) {
             ("no value; the line is ignored", "give a value, or remove the line")
@@ -461,6 +469,14 @@ mod tests {
     }
 
     #[test]
+    fn a_key_may_end_in_equals_signs_without_quotes() {
+        for line in ["secret = ab+/c==", "secret=\"ab+/c==\"", "secret = ab+/c== # comment"] {
+            let (rows, reports) = read(&format!("[peer a]\n{line}\n"));
+            assert_eq!((rows, reports), (vec![row("peer a", "secret", "ab+/c==", 2)], vec![]), "{line}");
+        }
+    }
+
+    #[test]
     fn the_joined_value_is_the_one_2_3_5_reads() {
         let cases = [
             ("a b", "ab"),
@@ -482,11 +498,16 @@ mod tests {
         assert_eq!(rows, [row("s", "l", "v", 3)]);
         assert_eq!(reports, ["f:2: [s] the line is longer than 16384 bytes; shorten it"]);
         let many: String = (0..=MAX_SECTIONS).map(|i| format!("[{i}]\n")).collect();
-        assert_eq!(read(&many).1, ["f:257: more than 256 sections; the rest of the file is not read; remove some"]);
+        let line = MAX_SECTIONS + 1;
+        let said =
+            format!("f:{line}: more than {MAX_SECTIONS} sections; the rest of the file is not read; remove some");
+        assert_eq!(read(&many).1, [said]);
         let entries = format!("[s]\n{}", "k = v\n".repeat(MAX_ENTRIES + 1));
         let (rows, reports) = read(&entries);
         assert_eq!(rows.len(), MAX_ENTRIES);
-        assert_eq!(reports, ["f:8194: [s] more than 8192 options; the rest of the file is not read; remove some"]);
+        let line = MAX_ENTRIES + 2;
+        let said = "options; the rest of the file is not read; remove some";
+        assert_eq!(reports, [format!("f:{line}: [s] more than {MAX_ENTRIES} {said}")]);
     }
 
     #[test]

@@ -11,6 +11,10 @@ mod checks;
 mod file;
 pub mod ini;
 pub mod options;
+mod peer_checks;
+mod peer_values;
+mod peers;
+mod protocol;
 mod read;
 mod report;
 mod secret;
@@ -23,9 +27,13 @@ pub use crate::device::DeviceKind;
 pub use crate::interface::InterfaceName;
 pub use changes::Changes;
 pub use file::{MAX_FILE_BYTES, check, load, load_from, refused_permissions};
+pub use mlvpn_core::tunnel::peer::config::Network;
 pub use report::{MAX_REPORTS, Report, Severity};
-pub use secret::Secret;
-pub use types::{Cidr, Filter, General, Link, MAX_FILTERS, MAX_LINK_NAME_BYTES, MAX_LINKS, Mode};
+pub use secret::{PrivateKey, Secret};
+pub use types::{
+    Cidr, Filter, General, Link, MAX_FILTERS, MAX_LINK_NAME_BYTES, MAX_LINKS, MAX_PEER_NAME_BYTES, MAX_PEERS, Mode,
+    Peer, Protocol,
+};
 
 use report::Reports;
 
@@ -39,6 +47,9 @@ pub struct Config {
     pub general: General,
     /// Its links in the order of the file, no two of one name, at most [`MAX_LINKS`].
     pub links: Vec<Link>,
+    /// The peers of protocol 2 in the order of the file, no two of one name, at most [`MAX_PEERS`]; none with the classic
+    /// protocol. A client has at least one, and they are its servers in the order in which to try them.
+    pub peers: Vec<Peer>,
     /// Its filters in the order of the file, at most [`MAX_FILTERS`]; each names one of the links.
     pub filters: Vec<Filter>,
 }
@@ -66,5 +77,11 @@ impl Config {
     #[must_use]
     pub fn link(&self, name: &str) -> Option<&Link> {
         self.links.iter().find(|link| link.name == name)
+    }
+
+    /// The peer of this name.
+    #[must_use]
+    pub fn peer(&self, name: &str) -> Option<&Peer> {
+        self.peers.iter().find(|peer| peer.name == name)
     }
 }

@@ -11,6 +11,23 @@ pub enum SectionKind {
     General,
     /// `[NAME]`: one link, called NAME.
     Link,
+    /// `[peer NAME]`: one peer of protocol 2, called NAME.
+    Peer,
+}
+
+impl SectionKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::General, Self::Link, Self::Peer];
+
+    /// Where options of this kind stand, in words.
+    #[must_use]
+    pub const fn place(self) -> &'static str {
+        match self {
+            Self::General => "in [general]",
+            Self::Link => "in the section of a link",
+            Self::Peer => "in the section of a peer",
+        }
+    }
 }
 
 /// What a value may be.
@@ -18,10 +35,18 @@ pub enum SectionKind {
 pub enum ValueKind {
     /// `client` or `server`.
     Mode,
+    /// `classic` or `2`.
+    Protocol,
     /// `tun` or `tap`.
     Device,
-    /// The shared secret.
+    /// The classic protocol's shared secret, any text.
     Password,
+    /// 32 bytes in base64, of which the public key follows.
+    PrivateKey,
+    /// 32 bytes in base64, for everyone to know.
+    PublicKey,
+    /// 32 bytes in base64 that both ends know.
+    SharedSecret,
     /// An absolute path.
     Path,
     /// The name of a network interface, at most 15 bytes.
@@ -42,6 +67,8 @@ pub enum ValueKind {
     Routes4,
     /// IPv6 networks, separated by spaces.
     Routes6,
+    /// Networks of either kind, separated by commas or spaces.
+    Networks,
     /// 0 or 1.
     Flag,
     /// A whole number; one outside the range is brought to its nearer end, with a warning.
@@ -64,7 +91,13 @@ impl ValueKind {
     /// True where spaces are part of the value. Everywhere else MLVPN 2.3.5 takes unquoted spaces out, and so do we.
     #[must_use]
     pub const fn keeps_spaces(self) -> bool {
-        matches!(self, Self::Path | Self::Routes4 | Self::Routes6)
+        matches!(self, Self::Path | Self::Routes4 | Self::Routes6 | Self::Networks)
+    }
+
+    /// True where the value is base64, which may end in `=` without quotes: no file of MLVPN 2.3.5 has such options.
+    #[must_use]
+    pub const fn is_key(self) -> bool {
+        matches!(self, Self::PrivateKey | Self::PublicKey | Self::SharedSecret)
     }
 }
 
@@ -73,7 +106,7 @@ impl ValueKind {
 pub enum Absent {
     /// The option must be given.
     Required,
-    /// The option must be given when `mode` is the named one.
+    /// The option must be given in this case: a protocol, a mode, or both.
     RequiredIn(&'static str),
     /// Nothing: the feature is off.
     Unset,
@@ -118,30 +151,33 @@ pub struct OptionSpec {
 }
 
 /// MLVPN's manual calls 64 packets a good start; that is what `reorder_buffer = yes` means.
-const REORDER_YES: u32 = 64;
+pub(crate) const REORDER_YES: u32 = 64;
 /// `atoi` on every machine MLVPN runs on ends here; no count of seconds or bytes per second we know is larger.
 const ATOI_MAX: u32 = i32::MAX.unsigned_abs();
 
 use Absent::{Computed, General as Inherited, Number as Is, Required, RequiredIn, Text, Unset};
-use SectionKind::{General, Link};
+use SectionKind::{General, Link, Peer};
 use ValueKind as V;
 
 /// The table.
 #[rustfmt::skip]
 pub const OPTIONS: &[OptionSpec] = &[
     option(General, "mode", V::Mode, Required, "Who calls whom: a client connects to the server, a server waits"),
-    option(General, "password", V::Password, Required, "Shared secret; the same on both sides"),
+    option(General, "protocol", V::Protocol, Text("classic"), "2 between two ends of this program; classic: MLVPN 2.3's")
+        .start_only(),
+    option(General, "private_key", V::PrivateKey, Unset, "This end's key, from `mlvpn keygen` (protocol 2)").start_only(),
+    option(General, "password", V::Password, RequiredIn("classic"), "Shared secret; the same on both sides (classic)"),
     option(General, "statuscommand", V::Path, Unset, "Script run when device or link goes up or down").start_only(),
     option(General, "interface_name", V::Interface, Text("mlvpn0"), "Name of the tunnel's device").start_only(),
     option(General, "tuntap", V::Device, Text("tun"), "tun carries IP packets, tap Ethernet frames").start_only(),
     option(General, "control_unix_path", V::Path, Unset, "UNIX socket of the status interface").start_only(),
     option(General, "control_bind_host", V::Host, Unset, "Address the HTTP status interface listens on").start_only(),
     option(General, "control_bind_port", V::Port, Unset, "Port the HTTP status interface listens on").start_only(),
-    option(General, "cleartext_data", V::Flag, Is(0), "1: carry data unencrypted; the same on both sides"),
+    option(General, "cleartext_data", V::Flag, Is(0), "1: carry data unencrypted; the same on both sides (classic)"),
     option(General, "timeout", V::Number { min: 2, max: ATOI_MAX }, Is(60), "A link silent for this long is down")
         .unit("seconds"),
     option(General, "reorder_buffer_size", V::Number { min: 0, max: 65_536 }, Is(0),
-        "Packets held back to restore their order; 0: deliver as they come").unit("packets"),
+        "Packets held back to restore their order; 0: deliver as they come; with protocol 2 absent means 64").unit("packets"),
     option(General, "reorder_buffer", V::Switch { stands_for: "reorder_buffer_size", yes: REORDER_YES }, Unset,
         "yes: reorder_buffer_size = 64; no: reorder_buffer_size = 0"),
     option(General, "loss_tolerence", V::Number { min: 0, max: 100 }, Is(100),
@@ -166,8 +202,10 @@ pub const OPTIONS: &[OptionSpec] = &[
         "Interface the link is bound to whatever the routing table says (SO_BINDTODEVICE; not in MLVPN 2.3.5)")
         .aliases(&["bindif", "interface"]),
     option(Link, "bindfib", V::Number { min: 0, max: ATOI_MAX }, Is(0), "Routing table on BSD; has no effect on Linux"),
-    option(Link, "remotehost", V::Host, RequiredIn("client"), "Name or address of the server"),
-    option(Link, "remoteport", V::Port, RequiredIn("client"), "UDP port of the server"),
+    option(Link, "remotehost", V::Host, RequiredIn("classic client"),
+        "Name or address of the server; with protocol 2 used instead of the peer's"),
+    option(Link, "remoteport", V::Port, RequiredIn("classic client"),
+        "UDP port of the server; with protocol 2 used instead of the peer's"),
     option(Link, "bandwidth_upload", V::Number { min: 0, max: u32::MAX }, Is(0),
         "What the link can send; sets its share of the traffic; 0: not known").unit("bytes per second"),
     option(Link, "timeout", V::Number { min: 2, max: ATOI_MAX }, Inherited, "Silent for this long, the link is down")
@@ -179,6 +217,15 @@ pub const OPTIONS: &[OptionSpec] = &[
         "With a longer round trip the link is left out while a better one is up").unit("milliseconds")
         .aliases(&["latency_tolerance"]),
     option(Link, "fallback_only", V::Flag, Is(0), "1: used only while every other link is down"),
+
+    option(Peer, "public_key", V::PublicKey, Unset, "The peer's key, from `mlvpn pubkey` there"),
+    option(Peer, "secret", V::SharedSecret, Unset,
+        "From `mlvpn gensecret`, the same on both sides: besides the keys, or instead of them"),
+    option(Peer, "remotehost", V::Host, RequiredIn("client"),
+        "Name or address of the server; of several peers the first that answers is used"),
+    option(Peer, "remoteport", V::Port, RequiredIn("client"), "UDP port of the server"),
+    option(Peer, "allowed_ips", V::Networks, RequiredIn("server with several peers"),
+        "Networks the peer may send from and that are routed to it"),
 ];
 
 const fn option(
@@ -218,6 +265,12 @@ impl OptionSpec {
 #[must_use]
 pub fn find(section: SectionKind, name: &str) -> Option<&'static OptionSpec> {
     OPTIONS.iter().find(|spec| spec.section == section && spec.is_called(name))
+}
+
+/// True when an option of this name, in any kind of section, holds a key.
+#[must_use]
+pub fn holds_key(name: &str) -> bool {
+    OPTIONS.iter().any(|spec| spec.kind.is_key() && spec.is_called(name))
 }
 
 /// The known name closest to `name` in a section of this kind, if one is close enough to be what was meant.
@@ -288,10 +341,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_at_start_only_is_what_2_3_5_reads_at_start_only() {
+    fn what_is_read_at_start_only_is_that_of_2_3_5_and_what_the_protocol_hangs_on() {
         let start_only: Vec<_> =
             OPTIONS.iter().filter(|spec| spec.takes == Takes::Restart).map(|spec| spec.name).collect();
-        let expected = "statuscommand interface_name tuntap control_unix_path control_bind_host control_bind_port";
+        let expected = "protocol private_key statuscommand interface_name tuntap control_unix_path control_bind_host control_bind_port";
         assert_eq!(start_only, expected.split_whitespace().collect::<Vec<_>>());
     }
 
@@ -314,6 +367,8 @@ mod tests {
             (Link, "bandwith_upload", Some("bandwidth_upload")),
             (Link, "favourite_colour", None),
             (General, "x", None),
+            (General, "privatekey", Some("private_key")),
+            (Peer, "allowedips", Some("allowed_ips")),
         ];
         for (kind, name, expected) in cases {
             assert_eq!(nearest(kind, name), expected, "{name}");

@@ -7,30 +7,36 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::ini::{Document, Section};
-use super::options::SectionKind;
+use super::options::{self, SectionKind};
 use super::report::{Report, Reports, Severity};
 use super::secret::Secret;
-use super::types::{Filter, General, Link, MAX_FILTERS, MAX_LINK_NAME_BYTES, MAX_LINKS, Mode};
+use super::types::{Filter, General, Link, MAX_FILTERS, MAX_LINK_NAME_BYTES, MAX_LINKS, Mode, Protocol};
 use super::values::SectionReader;
-use super::{Config, checks};
+use super::{Config, checks, peers, protocol};
 use crate::interface::InterfaceName;
 
-/// The name of the one section that is neither a link nor holds filters.
+/// The name of the one section that is neither a link nor a peer nor holds filters.
 pub(crate) const GENERAL: &str = "general";
 
 /// Reads what a document says. When an error was reported the result has gaps filled with placeholders and must not be
 /// used; without `[general]` there is none at all.
 pub(crate) fn config(file: &Arc<str>, document: &Document, reports: &mut Reports) -> Option<Config> {
+    let protocol = protocol::chosen(file, document, reports);
     let mut mode = None;
     let section = document.section(GENERAL);
-    let general = section.map(|section| general(file, section, &mut mode, reports));
+    let general = section.map(|section| general(file, section, protocol, &mut mode, reports));
     if general.is_none() {
         let advice = "begin the file with [general], and set mode and password there";
         reports.push(Report::error(file, "no [general] section", advice));
     }
-    let links = links(file, document, &Above { general: general.as_ref(), mode }, reports);
+    let above = Above { general: general.as_ref(), mode, protocol };
+    let links = links(file, document, &above, reports);
+    let peers = match (protocol, &general) {
+        (Protocol::Two, Some(general)) => peers::read(file, document, &peers::Own { general, mode }, reports),
+        _ => Vec::new(),
+    };
     let filters = filters(file, document, &links, reports);
-    let config = Config { general: general?, links, filters };
+    let config = Config { general: general?, links, peers, filters };
     checks::sockets(file, document, &config, reports);
     checks::mtu(file, document, &config, reports);
     checks::cleartext(file, document, &config, reports);
@@ -41,6 +47,7 @@ pub(crate) fn config(file: &Arc<str>, document: &Document, reports: &mut Reports
 struct Above<'a> {
     general: Option<&'a General>,
     mode: Option<Mode>,
+    protocol: Protocol,
 }
 
 impl Above<'_> {
@@ -50,7 +57,13 @@ impl Above<'_> {
     }
 }
 
-fn general(file: &Arc<str>, section: &Section, mode: &mut Option<Mode>, reports: &mut Reports) -> General {
+fn general(
+    file: &Arc<str>,
+    section: &Section,
+    protocol: Protocol,
+    mode: &mut Option<Mode>,
+    reports: &mut Reports,
+) -> General {
     let mut read = SectionReader { file, section, kind: SectionKind::General, reports };
     read.report_unread();
     *mode = read.mode();
@@ -59,10 +72,9 @@ fn general(file: &Arc<str>, section: &Section, mode: &mut Option<Mode>, reports:
     }
     General {
         mode: mode.unwrap_or(Mode::Client),
-        password: read.password().unwrap_or_else(|| {
-            read.missing("password", "add password = \"...\", the same on both sides");
-            Secret::new(Zeroizing::default())
-        }),
+        protocol,
+        private_key: (protocol == Protocol::Two).then(|| read.private_key("private_key")).flatten(),
+        password: password(&mut read, protocol),
         statuscommand: read.path("statuscommand"),
         // Absent only if it was given and is not one, which is an error.
         interface_name: read.interface("interface_name").unwrap_or_else(InterfaceName::placeholder),
@@ -70,9 +82,12 @@ fn general(file: &Arc<str>, section: &Section, mode: &mut Option<Mode>, reports:
         control_unix_path: read.path("control_unix_path"),
         control_bind_host: read.host("control_bind_host"),
         control_bind_port: read.port("control_bind_port"),
-        cleartext_data: read.flag("cleartext_data"),
+        cleartext_data: protocol == Protocol::Classic && read.flag("cleartext_data"),
         timeout_secs: read.number("timeout", 0),
-        reorder_buffer_size: read.number("reorder_buffer_size", 0),
+        reorder_buffer_size: match protocol {
+            Protocol::Classic => read.number("reorder_buffer_size", 0),
+            Protocol::Two => read.number_if_given("reorder_buffer_size").unwrap_or(options::REORDER_YES),
+        },
         loss_tolerance_percent: percent(read.number("loss_tolerence", 0)),
         latency_tolerance_ms: read.number("latency_tolerence", 0),
         ip4: read.address4("ip4"),
@@ -85,6 +100,17 @@ fn general(file: &Arc<str>, section: &Section, mode: &mut Option<Mode>, reports:
     }
 }
 
+/// The classic protocol's password; protocol 2 has none.
+fn password(read: &mut SectionReader<'_>, protocol: Protocol) -> Secret {
+    let given = if protocol == Protocol::Classic { read.password() } else { None };
+    given.unwrap_or_else(|| {
+        if protocol == Protocol::Classic {
+            read.missing("password", "add password = \"...\", the same on both sides");
+        }
+        Secret::new(Zeroizing::default())
+    })
+}
+
 /// The table caps tolerances at 100.
 fn percent(number: u32) -> u8 {
     u8::try_from(number).unwrap_or(100)
@@ -92,9 +118,10 @@ fn percent(number: u32) -> u8 {
 
 fn links(file: &Arc<str>, document: &Document, above: &Above<'_>, reports: &mut Reports) -> Vec<Link> {
     let mut links = Vec::new();
-    for section in document.sections.iter().filter(|section| is_link(section)) {
+    for section in document.sections.iter().filter(|section| is_link(section, above.protocol)) {
         let at = |report: Report| report.at(section.line).in_section(&section.name);
-        if section.entries.is_empty() {
+        // With protocol 2 a link of a client needs to say nothing: the system chooses its way, the peers the server.
+        if section.entries.is_empty() && above.protocol == Protocol::Classic {
             let advice = "set the link's options below it, or remove it";
             reports.push(at(Report::warning(file, "the section is empty and is ignored", advice)));
             continue;
@@ -113,8 +140,8 @@ fn links(file: &Arc<str>, document: &Document, above: &Above<'_>, reports: &mut 
     links
 }
 
-fn is_link(section: &Section) -> bool {
-    section.name != GENERAL && !section.holds_filters()
+fn is_link(section: &Section, protocol: Protocol) -> bool {
+    section.name != GENERAL && !section.holds_filters() && !protocol::is_peer(section, protocol)
 }
 
 fn report_name(file: &Arc<str>, section: &Section, reports: &mut Reports) {
@@ -159,10 +186,11 @@ fn link(file: &Arc<str>, section: &Section, above: &Above<'_>, reports: &mut Rep
         latency_tolerance_ms: read.number("latency_tolerence", above.inherit(|general| general.latency_tolerance_ms)),
         fallback_only: read.flag("fallback_only"),
     };
-    match above.mode {
-        Some(Mode::Server) => report_missing_server(&link, &mut read),
-        Some(Mode::Client) => report_missing_client(&link, &mut read),
-        None => {}
+    match (above.mode, above.protocol) {
+        (Some(Mode::Server), _) => report_missing_server(&link, &mut read),
+        (Some(Mode::Client), Protocol::Classic) => report_missing_client(&link, &mut read),
+        // The peers say where the server is.
+        (Some(Mode::Client), Protocol::Two) | (None, _) => {}
     }
     link
 }

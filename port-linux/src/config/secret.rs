@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! The password, kept out of logs and wiped after use.
+//! The password and the private key, kept out of logs and wiped after use.
 
 use std::fmt;
 
+use mlvpn_core::state::identity::{KeyPair, SecretKey};
 use zeroize::Zeroizing;
 
 /// The shared secret. It prints as `***` and is overwritten when dropped.
@@ -36,6 +37,39 @@ impl Secret {
 }
 
 impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// This end's private key, and the public key that follows from it. It prints as `***`, is overwritten when dropped, and
+/// is compared by the public key.
+#[derive(Clone)]
+pub struct PrivateKey(KeyPair);
+
+impl PrivateKey {
+    /// Takes the key over. Costs a scalar multiplication.
+    #[must_use]
+    pub fn new(key: SecretKey) -> Self {
+        Self(KeyPair::new(key))
+    }
+
+    /// The keys for a handshake.
+    #[must_use]
+    pub const fn pair(&self) -> &KeyPair {
+        &self.0
+    }
+}
+
+impl PartialEq for PrivateKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.public_key() == other.0.public_key()
+    }
+}
+
+impl Eq for PrivateKey {}
+
+impl fmt::Debug for PrivateKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }

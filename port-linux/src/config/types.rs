@@ -5,7 +5,10 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use super::secret::Secret;
+use mlvpn_core::state::identity::{PublicKey, SharedSecret};
+use mlvpn_core::tunnel::peer::config::Network;
+
+use super::secret::{PrivateKey, Secret};
 use crate::device::DeviceKind;
 use crate::interface::InterfaceName;
 
@@ -15,6 +18,31 @@ pub const MAX_LINKS: usize = 64;
 pub const MAX_FILTERS: usize = 255;
 /// A link's name is an argument of the status script and part of the process title.
 pub const MAX_LINK_NAME_BYTES: usize = 64;
+
+/// Peers of one server. A file of so many, each with its keys and networks, is within the largest that is read.
+pub const MAX_PEERS: usize = 4096;
+/// A peer's name is for people, and stands in the log.
+pub const MAX_PEER_NAME_BYTES: usize = 64;
+
+/// What the ends speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// MLVPN 2.3's, with one password.
+    Classic,
+    /// Ours, between peers that know each other's keys or share a secret.
+    Two,
+}
+
+impl Protocol {
+    /// The word in the file.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Two => "2",
+        }
+    }
+}
 
 /// Who calls whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +84,11 @@ impl<A: fmt::Display> fmt::Display for Cidr<A> {
 pub struct General {
     /// Who calls whom.
     pub mode: Mode,
-    /// The shared secret.
+    /// What the ends speak.
+    pub protocol: Protocol,
+    /// This end's key; present when a peer has a public key, and never with the classic protocol.
+    pub private_key: Option<PrivateKey>,
+    /// The classic protocol's shared secret; empty with protocol 2, where nothing may be derived from it.
     pub password: Secret,
     /// Script run when the device or a link goes up or down.
     pub statuscommand: Option<PathBuf>,
@@ -70,7 +102,7 @@ pub struct General {
     pub control_bind_host: Option<String>,
     /// Port of the HTTP status interface.
     pub control_bind_port: Option<u16>,
-    /// DATA bodies travel unsealed.
+    /// DATA bodies travel unsealed; never with protocol 2.
     pub cleartext_data: bool,
     /// Seconds of silence after which a link is down; what a link without its own gets. At least 2.
     pub timeout_secs: u32,
@@ -96,7 +128,8 @@ pub struct General {
     pub mtu: Option<u16>,
 }
 
-/// A section that is a link. On a client `remotehost` and `remoteport` are always present, on a server `bindport`.
+/// A section that is a link. On a server `bindport` is always present, on a client of the classic protocol `remotehost`
+/// and `remoteport`; with protocol 2 each of these two, if present, takes the place of the peer's on this link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
     /// The section's name: 1 to 64 bytes, unique, no control characters.
@@ -133,6 +166,26 @@ impl Link {
             && self.remotehost == other.remotehost
             && self.remoteport == other.remoteport
     }
+}
+
+/// A `[peer NAME]` of protocol 2. Without a public key it has a secret; on a client `remotehost` and `remoteport` are
+/// always present, on a server never.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// NAME: 1 to 64 printable ASCII characters, unique.
+    pub name: String,
+    /// The peer's key; with it `private_key` is present in [`General`], and no other peer of a server has it.
+    pub public_key: Option<PublicKey>,
+    /// What both know besides the keys, or instead of them. On a server one peer at most has it instead.
+    pub secret: Option<SharedSecret>,
+    /// The server's address or name, not yet resolved.
+    pub remotehost: Option<String>,
+    /// The server's UDP port, not 0.
+    pub remoteport: Option<u16>,
+    /// Networks the peer may send from and that are routed to it, without host bits, each once, at most
+    /// [`MAX_ALLOWED`](mlvpn_core::tunnel::peer::config::MAX_ALLOWED). Any when empty, which on a server of several
+    /// peers it is not; there no network overlaps one of another peer.
+    pub allowed: Vec<Network>,
 }
 
 /// One line of `[filters]`: packets that match go through the link while it is up. The first match counts.

@@ -32,7 +32,7 @@ pub(crate) struct SectionReader<'a> {
 }
 
 /// An option that is present: what the table says of it, and where it stands.
-type Found<'a> = (&'static OptionSpec, &'a Entry);
+pub(crate) type Found<'a> = (&'static OptionSpec, &'a Entry);
 
 impl<'a> SectionReader<'a> {
     /// Reports what the section says in vain: unknown options and repeated ones.
@@ -55,13 +55,9 @@ impl<'a> SectionReader<'a> {
     }
 
     fn advice_for_unknown(&self, key: &str) -> String {
-        let other = match self.kind {
-            SectionKind::General => SectionKind::Link,
-            SectionKind::Link => SectionKind::General,
-        };
-        if options::find(other, key).is_some() {
-            let place = if other == SectionKind::General { "in [general]" } else { "in the section of a link" };
-            return format!("it belongs {place}");
+        let elsewhere = SectionKind::ALL.into_iter().find(|kind| options::find(*kind, key).is_some());
+        if let Some(kind) = elsewhere {
+            return format!("it belongs {}", kind.place());
         }
         match options::nearest(self.kind, key) {
             Some(name) => format!("did you mean \"{name}\"?"),
@@ -70,7 +66,7 @@ impl<'a> SectionReader<'a> {
     }
 
     /// The entry that counts for an option: the first by its own name, else the first by an alias.
-    fn find(&self, name: &str) -> Option<Found<'a>> {
+    pub(crate) fn find(&self, name: &str) -> Option<Found<'a>> {
         let spec = spec(self.kind, name);
         let own = self.section.entries.iter().find(|entry| entry.key == spec.name);
         let alias = || self.section.entries.iter().find(|entry| spec.is_called(&entry.key));
@@ -85,11 +81,11 @@ impl<'a> SectionReader<'a> {
         self.reports.push(report.at(entry.line).in_section(&self.section.name).about(&entry.key));
     }
 
-    fn warn(&mut self, entry: &Entry, message: impl Into<String>, advice: impl Into<String>) {
+    pub(crate) fn warn(&mut self, entry: &Entry, message: impl Into<String>, advice: impl Into<String>) {
         self.say(Severity::Warning, entry, message.into(), advice.into());
     }
 
-    fn fail(&mut self, entry: &Entry, message: impl Into<String>, advice: impl Into<String>) {
+    pub(crate) fn fail(&mut self, entry: &Entry, message: impl Into<String>, advice: impl Into<String>) {
         self.say(Severity::Error, entry, message.into(), advice.into());
     }
 
@@ -100,7 +96,7 @@ impl<'a> SectionReader<'a> {
     }
 
     /// The value where spaces do not count, as 2.3.5 reads it.
-    fn word(&mut self, name: &str) -> Option<(Zeroizing<String>, &'a Entry)> {
+    pub(crate) fn word(&mut self, name: &str) -> Option<(Zeroizing<String>, &'a Entry)> {
         let (spec, entry) = self.find(name)?;
         debug_assert!(!spec.kind.keeps_spaces(), "{name} keeps its spaces");
         let joined = entry.joined();

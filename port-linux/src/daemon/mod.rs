@@ -4,10 +4,16 @@
 //! Two processes. The monitor keeps root's rights, runs the status command and opens the configuration; the worker holds
 //! the device, the sockets and the engine, and handles everything the network sends with as few rights as it needs.
 
+mod client;
+mod engine;
+mod failover;
 mod links;
 mod reload;
+mod reports;
 mod resolver;
+mod server;
 mod settings;
+mod sockets;
 mod worker;
 
 use std::path::{Path, PathBuf};

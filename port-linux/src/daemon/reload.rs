@@ -6,11 +6,13 @@ use std::fs::File;
 use mlvpn_core::words::ids::LinkId;
 use mlvpn_core::words::time::Instant;
 
+use super::engine::Engine;
+use super::failover::Failover;
 use super::settings;
 use super::worker::Worker;
-use crate::config::{self, Config};
+use crate::config::{self, Changes, Config};
 use crate::log::Topic;
-use crate::{log_info, log_warn};
+use crate::{clock, log_info, log_warn};
 
 /// What the reports call the file.
 const FILE: &str = "mlvpn.conf";
@@ -35,8 +37,13 @@ impl Worker {
         }
     }
 
-    fn follow_config(&mut self, newer: Config, now: Instant) -> std::io::Result<()> {
+    fn follow_config(&mut self, mut newer: Config, now: Instant) -> std::io::Result<()> {
         let changes = self.config.changes(&newer);
+        if changes.is_for_another_protocol() {
+            log_warn!(Topic::Config, "reload: another protocol takes a restart; nothing was changed");
+            return Ok(());
+        }
+        newer.general.private_key.clone_from(&self.config.general.private_key);
         let role_changed = self.config.general.mode != newer.general.mode;
         for name in &changes.removed {
             self.leave(name, now)?;
@@ -50,11 +57,11 @@ impl Worker {
             }
         }
         self.config = newer;
-        let mtu = self.config.general.mtu.unwrap_or(self.engine.mtu());
+        let mtu = self.config.general.mtu.unwrap_or(self.mtu);
         if role_changed {
             self.replace_engine(mtu)?;
         } else {
-            self.engine.configure(settings::tunnel(&self.config, self.engine.mtu()));
+            self.configure_engine(&changes)?;
         }
         for link in self.config.links.clone() {
             match self.place_of(&link.name) {
@@ -65,7 +72,7 @@ impl Worker {
                 Some(index) => {
                     self.engine.set_link(LinkId::new(index), settings::link(&link), now);
                     if let Some(port) = self.links.get_mut(index).and_then(Option::as_mut) {
-                        port.config = link;
+                        port.config = settings::with_server(link, &self.config, self.failover.active);
                     }
                 }
             }
@@ -77,11 +84,41 @@ impl Worker {
         Ok(())
     }
 
+    /// Has the running engine follow the configuration.
+    fn configure_engine(&mut self, changes: &Changes) -> std::io::Result<()> {
+        match &mut self.engine {
+            Engine::Classic(tunnel) => {
+                let mtu = tunnel.mtu();
+                tunnel.configure(settings::tunnel(&self.config, mtu));
+            }
+            Engine::Client(_) if changes.has_peers() => {
+                for link in self.config.links.clone() {
+                    self.leave(&link.name, clock::now())?;
+                }
+                self.failover = Failover::default();
+                self.replace_engine(self.mtu)?;
+            }
+            Engine::Client(_) => {}
+            Engine::Server(server) => {
+                for name in changes.peers_removed.iter().chain(&changes.peers_changed) {
+                    log_info!(Topic::Config, "{name}: peer removed or changed");
+                    server.remove_peer(name, &mut self.pool);
+                }
+                for name in changes.peers_added.iter().chain(&changes.peers_changed) {
+                    let Some(peer) = self.config.peers.iter().find(|peer| peer.name == *name) else { continue };
+                    log_info!(Topic::Config, "{name}: peer added");
+                    server.add_peer(settings::peer_settings(&self.config, peer), settings::random()?);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Says goodbye on a link and forgets it.
-    fn leave(&mut self, name: &str, now: Instant) -> std::io::Result<()> {
+    pub(super) fn leave(&mut self, name: &str, now: Instant) -> std::io::Result<()> {
         let Some(index) = self.place_of(name) else { return Ok(()) };
         log_info!(Topic::Config, "{name}: removed or changed");
-        self.engine.disconnect_link(LinkId::new(index));
+        self.engine.leave_link(LinkId::new(index));
         self.pump(now)?;
         self.shut_link(index);
         self.pump(now)?;

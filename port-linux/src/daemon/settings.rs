@@ -1,16 +1,32 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The configuration in the engine's words, and in the status command's.
 
+use std::io;
+
+use mlvpn_core::memory::two::DATA_OVERHEAD;
+use mlvpn_core::state::handshake::{Identity, Offer, Responder};
+use mlvpn_core::state::identity::SharedSecret;
 use mlvpn_core::state::keys::ClassicKey;
 use mlvpn_core::state::link::{LinkSettings, Role};
-use mlvpn_core::tunnel;
+use mlvpn_core::tunnel::gateway::Gateway;
+use mlvpn_core::tunnel::peer::Peer;
+use mlvpn_core::tunnel::peer::config::{ClientCredentials, Network, PeerConfig};
+use mlvpn_core::tunnel::{self, Tunnel};
 use mlvpn_core::words::ids::Medium;
-use mlvpn_core::words::limits::{CLASSIC_HEADER, ETHERNET_HEADER, IPV4_HEADER, IPV6_HEADER, TAG, VLAN_TAG, inner_mtu};
+use mlvpn_core::words::limits::{
+    CLASSIC_HEADER, CLASSIC_OVERHEAD, ETHERNET_HEADER, IPV4_HEADER, IPV6_HEADER, MAX_LINKS, VLAN_TAG, inner_mtu,
+};
 use mlvpn_core::words::time::Duration;
 
-use crate::config::{Config, DeviceKind, Link, Mode};
+use super::client::{Client, ServerEngine};
+use super::engine::Engine;
+use super::server::{PeerSettings, Server};
+use crate::config::{self, Config, DeviceKind, Link, Mode, Protocol};
 use crate::script::ScriptEnvironment;
 use crate::socket::Family;
+
+/// Handshakes a server reads in a second before it demands cookies: 287 us each on one core, so 3 % of it.
+const UNGUARDED_HANDSHAKES: u32 = 100;
 
 /// The MTU of a path nothing is known of: Ethernet's.
 pub(super) const USUAL_PATH_MTU: u32 = 1500;
@@ -30,6 +46,102 @@ pub(super) fn tunnel(config: &Config, mtu: u16) -> tunnel::Config {
     }
 }
 
+/// The engine the configuration asks for, with a seed of its own.
+/// A client's is that of server number `server`, under `number`.
+pub(super) fn engine(config: &Config, mtu: u16, server: usize, number: u16) -> io::Result<Engine> {
+    let seed = random()?;
+    match (config.general.protocol, config.general.mode) {
+        (Protocol::Classic, _) => Ok(Engine::Classic(Box::new(Tunnel::new(tunnel(config, mtu), seed)))),
+        (Protocol::Two, Mode::Client) => {
+            client_engine(config, server, number).map(|engine| Engine::Client(Box::new(Client::new(engine))))
+        }
+        (Protocol::Two, Mode::Server) => new_server(config, seed).map(|server| Engine::Server(Box::new(server))),
+    }
+}
+
+/// A client's engine towards server number `place`.
+pub(super) fn client_engine(config: &Config, place: usize, number: u16) -> io::Result<Box<ServerEngine>> {
+    let peer = config.peers.get(place).ok_or_else(|| io::Error::other("no such [peer] section"))?;
+    let credentials = client_credentials(config, peer);
+    Ok(Box::new(Peer::client(peer_config(config, &[]), credentials, number, random()?)))
+}
+
+/// A server with its peers.
+fn new_server(config: &Config, seed: [u8; 32]) -> io::Result<Server> {
+    let keys = config.general.private_key.as_ref().map(|key| Responder::new(Identity::Keys(key.pair().clone())));
+    let secret = config.peers.iter().find(|peer| peer.public_key.is_none()).map(shared_secret);
+    let secret = secret.map(|secret| Responder::new(Identity::Secret(secret)));
+    let gateway = Gateway::new(keys, secret, UNGUARDED_HANDSHAKES, seed);
+    let mut server = Server::new(gateway, medium(config.general.tuntap));
+    for peer in &config.peers {
+        server.add_peer(peer_settings(config, peer), random()?);
+    }
+    Ok(server)
+}
+
+/// What a server knows of a peer.
+pub(super) fn peer_settings(config: &Config, peer: &config::Peer) -> PeerSettings {
+    PeerSettings {
+        name: peer.name.clone(),
+        public_key: peer.public_key,
+        secret: shared_secret(peer),
+        config: peer_config(config, &peer.allowed),
+    }
+}
+
+fn peer_config(config: &Config, allowed: &[Network]) -> PeerConfig {
+    PeerConfig {
+        medium: medium(config.general.tuntap),
+        max_mtu: config.general.mtu.unwrap_or_else(|| starting_mtu(config)),
+        reorder: config.general.reorder_buffer_size > 0,
+        offer: Offer { aes_in_hardware: has_aes(), max_links: u8::try_from(MAX_LINKS).unwrap_or(u8::MAX) },
+        allowed: allowed.iter().copied().collect(),
+    }
+}
+
+fn client_credentials(config: &Config, peer: &config::Peer) -> ClientCredentials {
+    match (peer.public_key, &config.general.private_key) {
+        (Some(server), Some(own)) => {
+            ClientCredentials::Keys { own: own.pair().clone(), server, secret: shared_secret(peer) }
+        }
+        // Without a public key there is a secret: the configuration's reader saw to that.
+        _ => ClientCredentials::Secret(shared_secret(peer)),
+    }
+}
+
+fn shared_secret(peer: &config::Peer) -> SharedSecret {
+    peer.secret.clone().unwrap_or_else(SharedSecret::none)
+}
+
+/// Whether the CPU has instructions for AES and for GCM's multiplication.
+fn has_aes() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("aes") && std::arch::is_x86_feature_detected!("pclmulqdq");
+    #[cfg(target_arch = "aarch64")]
+    return std::arch::is_aarch64_feature_detected!("aes") && std::arch::is_aarch64_feature_detected!("pmull");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    false
+}
+
+/// 32 bytes of the system's random source.
+pub(super) fn random() -> io::Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes)
+}
+
+/// A client's link of protocol 2 leads to its server, where the link does not say otherwise.
+pub(super) fn with_server(mut link: Link, config: &Config, server: usize) -> Link {
+    if config.general.protocol == Protocol::Two
+        && config.general.mode == Mode::Client
+        && let Some(peer) = config.peers.get(server)
+    {
+        link.remotehost = link.remotehost.or_else(|| peer.remotehost.clone());
+        link.remoteport = link.remoteport.or(peer.remoteport);
+    }
+    link
+}
+
 /// A link's settings.
 pub(super) fn link(link: &Link) -> LinkSettings {
     LinkSettings {
@@ -47,12 +159,16 @@ pub(super) fn mtu(config: &Config, path_mtu: u32, family: Family) -> u16 {
         Family::V4 => IPV4_HEADER,
         Family::V6 => IPV6_HEADER,
     };
-    let tag = if config.general.cleartext_data { 0 } else { TAG };
+    let own = match (config.general.protocol, config.general.cleartext_data) {
+        (Protocol::Two, _) => DATA_OVERHEAD,
+        (Protocol::Classic, false) => CLASSIC_OVERHEAD,
+        (Protocol::Classic, true) => CLASSIC_HEADER,
+    };
     let frame = match config.general.tuntap {
         DeviceKind::Tun => 0,
         DeviceKind::Tap => ETHERNET_HEADER + VLAN_TAG,
     };
-    inner_mtu(path_mtu, ip_header, CLASSIC_HEADER + tag + frame)
+    inner_mtu(path_mtu, ip_header, own + frame)
 }
 
 /// What the status command is told, as written in the configuration.
@@ -91,4 +207,12 @@ fn medium(kind: DeviceKind) -> Medium {
         DeviceKind::Tun => Medium::Ip,
         DeviceKind::Tap => Medium::Ethernet,
     }
+}
+
+/// The MTU before any link is open: as if all paths were Ethernet, over IPv6 where a link says so.
+pub(super) fn starting_mtu(config: &Config) -> u16 {
+    let mentions_ipv6 = |host: &Option<String>| host.as_ref().is_some_and(|host| host.contains(':'));
+    let ipv6 = config.links.iter().any(|link| mentions_ipv6(&link.remotehost) || mentions_ipv6(&link.bindhost));
+    let family = if ipv6 { Family::V6 } else { Family::V4 };
+    mtu(config, USUAL_PATH_MTU, family)
 }

@@ -6,6 +6,7 @@ mod carry;
 mod ending;
 mod mistakes;
 mod packets;
+mod protocol2;
 mod reload;
 
 use mlvpn_tests::configuration::{Configuration, Family};

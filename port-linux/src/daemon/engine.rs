@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The engine behind the worker: the classic one, protocol 2's client, or protocol 2's server with all its peers.
+
+use std::net::SocketAddr;
+
+use mlvpn_core::memory::pool::{Pool, Slot};
+use mlvpn_core::state::link::{LinkSettings, Phase};
+use mlvpn_core::tunnel::{Arrival, Transmit, Tunnel};
+use mlvpn_core::words::event::{Event, Health};
+use mlvpn_core::words::ids::LinkId;
+use mlvpn_core::words::limits::MAX_LINKS;
+use mlvpn_core::words::time::{Duration, Instant};
+
+use super::client::Client;
+use super::server::Server;
+
+/// Packets a client's reorder buffer can hold: 1,024 of 1,428 bytes are 200 ms at 60 Mbit/s.
+pub(super) const WINDOW: usize = 1024;
+
+/// One of the three. Links of a server of protocol 2 are its sockets; a peer's links are told apart by [`Source`].
+pub(super) enum Engine {
+    /// Either end of the classic protocol.
+    Classic(Box<Tunnel<MAX_LINKS, WINDOW>>),
+    /// Protocol 2, this end asks.
+    Client(Box<Client>),
+    /// Protocol 2, this end answers.
+    Server(Box<Server>),
+}
+
+/// Whose event it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// The tunnel's own.
+    Tunnel,
+    /// Of a server's peer, by its place.
+    Peer(usize),
+}
+
+/// What the title and the log say of a link.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LinkFacts {
+    pub(super) phase: Phase,
+    pub(super) health: Health,
+    pub(super) loss_percent: u8,
+    pub(super) rtt: Option<Duration>,
+    pub(super) last_heard: Instant,
+}
+
+/// Calls the same method of whichever engine it is.
+macro_rules! either {
+    ($engine:expr, $inner:ident => $call:expr) => {
+        match $engine {
+            Engine::Classic($inner) => $call,
+            Engine::Client($inner) => $call,
+            Engine::Server($inner) => $call,
+        }
+    };
+}
+
+/// Links.
+impl Engine {
+    pub(super) fn set_link(&mut self, id: LinkId, settings: LinkSettings, now: Instant) {
+        match self {
+            Self::Classic(tunnel) => {
+                tunnel.set_link(id, settings, now);
+            }
+            Self::Client(client) => client.both_mut().for_each(|engine| {
+                engine.set_link(id, settings);
+            }),
+            Self::Server(_) => {}
+        }
+    }
+
+    /// The link's socket is open; `interface_mtu` is what its interface carries, in bytes.
+    pub(super) fn open_link(&mut self, id: LinkId, remote: Option<SocketAddr>, interface_mtu: u16, now: Instant) {
+        match self {
+            Self::Classic(tunnel) => tunnel.open_link(id, remote, now),
+            Self::Client(client) => {
+                // A scout knows its own way, and gets it with the next start.
+                if let Some(server) = remote {
+                    client.active.open_link(id, server, interface_mtu, now);
+                }
+            }
+            Self::Server(_) => {}
+        }
+    }
+
+    pub(super) fn close_link(&mut self, id: LinkId) {
+        match self {
+            Self::Classic(tunnel) => tunnel.close_link(id),
+            Self::Client(client) => client.both_mut().for_each(|engine| engine.close_link(id)),
+            Self::Server(_) => {}
+        }
+    }
+
+    pub(super) fn remove_link(&mut self, id: LinkId) {
+        match self {
+            Self::Classic(tunnel) => tunnel.remove_link(id),
+            Self::Client(client) => client.both_mut().for_each(|engine| engine.remove_link(id)),
+            Self::Server(_) => {}
+        }
+    }
+
+    /// Has the link say goodbye with the next datagram.
+    pub(super) fn leave_link(&mut self, id: LinkId) {
+        match self {
+            Self::Classic(tunnel) => tunnel.disconnect_link(id),
+            Self::Client(client) => client.active.leave_link(id),
+            Self::Server(_) => {}
+        }
+    }
+
+    /// Says goodbye to everyone with the next datagrams.
+    pub(super) fn leave(&mut self) {
+        for index in 0..MAX_LINKS {
+            self.leave_link(LinkId::new(index));
+        }
+        if let Self::Server(server) = self {
+            server.leave();
+        }
+    }
+
+    pub(super) fn set_blocked(&mut self, id: LinkId, blocked: bool) {
+        let socket = u8::try_from(id.index()).unwrap_or(u8::MAX);
+        match self {
+            Self::Classic(tunnel) => tunnel.set_blocked(id, blocked),
+            Self::Client(client) => client.both_mut().for_each(|engine| engine.set_blocked(socket, blocked)),
+            Self::Server(server) => server.set_blocked(socket, blocked),
+        }
+    }
+
+    /// What is known of a link; a server of protocol 2 knows its peers' instead.
+    pub(super) fn link(&self, source: Source, id: LinkId) -> Option<LinkFacts> {
+        match (self, source) {
+            (Self::Classic(tunnel), _) => {
+                let link = tunnel.link(id)?;
+                Some(LinkFacts {
+                    phase: link.phase(),
+                    health: link.health(),
+                    loss_percent: link.loss_percent(),
+                    rtt: link.rtt().smoothed(),
+                    last_heard: link.last_heard(),
+                })
+            }
+            (Self::Client(client), _) => client.active.link(id).map(facts),
+            (Self::Server(server), Source::Peer(place)) => server.link(place, id).map(facts),
+            (Self::Server(_), Source::Tunnel) => None,
+        }
+    }
+}
+
+pub(super) fn facts(path: &mlvpn_core::state::path::Path) -> LinkFacts {
+    LinkFacts {
+        phase: path.phase(),
+        health: path.health(),
+        loss_percent: path.loss_percent(),
+        rtt: path.rtt().smoothed(),
+        last_heard: path.last_heard(),
+    }
+}
+
+/// Packets and time, as each engine describes them.
+impl Engine {
+    pub(super) fn has_room(&self) -> bool {
+        either!(self, engine => engine.has_room())
+    }
+
+    pub(super) fn send<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot) {
+        either!(self, engine => engine.send(pool, slot));
+    }
+
+    pub(super) fn receive<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot, arrival: Arrival) {
+        either!(self, engine => engine.receive(pool, slot, arrival));
+    }
+
+    pub(super) fn poll_deliver(&mut self) -> Option<Slot> {
+        either!(self, engine => engine.poll_deliver())
+    }
+
+    pub(super) fn poll_transmit<const SLOTS: usize>(
+        &mut self,
+        pool: &mut Pool<SLOTS>,
+        now: Instant,
+        out: &mut [u8],
+    ) -> Option<Transmit> {
+        either!(self, engine => engine.poll_transmit(pool, now, out))
+    }
+
+    pub(super) fn poll_event(&mut self) -> Option<(Source, Event)> {
+        match self {
+            Self::Classic(tunnel) => tunnel.poll_event().map(|event| (Source::Tunnel, event)),
+            Self::Client(client) => client.poll_event().map(|event| (Source::Tunnel, event)),
+            Self::Server(server) => server.poll_event(),
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Classic(tunnel) => tunnel.poll_timeout().map(|deadline| deadline.at),
+            Self::Client(client) => client.deadline(),
+            Self::Server(server) => server.deadline(),
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        either!(self, engine => engine.handle_timeout(now));
+    }
+
+    pub(super) fn clear<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>) {
+        either!(self, engine => engine.clear(pool));
+    }
+
+    /// The largest inner packet, in bytes, where the tunnel has one of its own.
+    pub(super) fn mtu(&self) -> Option<u16> {
+        match self {
+            Self::Classic(tunnel) => Some(tunnel.mtu()),
+            Self::Client(client) => Some(client.active.mtu()),
+            Self::Server(_) => None,
+        }
+    }
+}

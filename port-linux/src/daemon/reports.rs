@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! What the worker says: to the log, to the status command, in its title, and to its peer when it ends.
+
+use std::io;
+
+use mlvpn_core::state::link::Phase;
+use mlvpn_core::words::event::{Event as Happening, Health, Trouble};
+use mlvpn_core::words::ids::LinkId;
+use mlvpn_core::words::time::{Duration, Instant};
+
+use super::engine::{Engine, Source};
+use super::links::LinkPort;
+use super::worker::Worker;
+use crate::log::Topic;
+use crate::privilege::{Notice, Request};
+use crate::reactor::Batch;
+use crate::script::{LinkName, ScriptEvent};
+use crate::title::{self, ProcessTitle, TitleMark};
+use crate::{clock, log_debug, log_info, log_warn};
+
+/// How long the worker waits for its goodbyes to leave full sockets.
+const FAREWELL: Duration = Duration::from_millis(200);
+
+impl Worker {
+    pub(super) fn report(&mut self, source: Source, event: Happening, now: Instant) {
+        match event {
+            Happening::LinkUp(id) => {
+                let port = self.links.get_mut(id.index()).and_then(Option::as_mut);
+                if let Some(port) = port.filter(|_| source == Source::Tunnel) {
+                    port.succeeded();
+                }
+                log_info!(Topic::Protocol, "{}: up", self.name_of(source, id));
+                self.run_script(ScriptEvent::LinkUp, Some(self.name_of(source, id)));
+            }
+            Happening::LinkDown(id, cause) => {
+                log_warn!(Topic::Protocol, "{}: down, {}", self.name_of(source, id), cause.describe());
+                self.run_script(ScriptEvent::LinkDown, Some(self.name_of(source, id)));
+            }
+            Happening::LinkHealth(id, health) => self.report_health(source, id, health, now),
+            Happening::PeerMoved(id, address) => {
+                log_info!(Topic::Protocol, "{}: peer at {address}", self.name_of(source, id));
+            }
+            Happening::TunnelUp => self.run_script(ScriptEvent::TunnelUp, None),
+            Happening::TunnelDown => self.run_script(ScriptEvent::TunnelDown, None),
+            Happening::NewSession => log_debug!(Topic::Protocol, "{}: new keys", self.peer_name(source)),
+            // A server's peers share its device: each one's engine answers what is too big for it.
+            Happening::MtuChanged(mtu) if source == Source::Tunnel => self.set_device_mtu(mtu),
+            Happening::MtuChanged(mtu) => log_debug!(Topic::Protocol, "{}: mtu {mtu}", self.peer_name(source)),
+            Happening::HandshakeTrouble(Trouble(why)) => {
+                if let Some(held_back) = self.trouble.admit(now) {
+                    let peer = self.peer_name(source);
+                    log_warn!(Topic::Protocol, "{peer}: {why} ({held_back} more not logged)");
+                }
+            }
+        }
+        self.show_title();
+    }
+
+    fn report_health(&self, source: Source, id: LinkId, health: Health, now: Instant) {
+        let name = self.name_of(source, id);
+        let Some(link) = self.engine.link(source, id) else { return };
+        match health {
+            Health::Good => log_info!(Topic::Rtt, "{name}: within its tolerances again"),
+            Health::Lossy => log_warn!(Topic::Rtt, "{name}: lossy, {} % of 64 packets", link.loss_percent),
+            Health::Slow => {
+                let rtt = link.rtt.unwrap_or_default().millis();
+                log_warn!(Topic::Rtt, "{name}: slow, round trip {rtt} ms");
+            }
+            Health::Silent => {
+                log_warn!(Topic::Rtt, "{name}: silent for {} ms", now.since(link.last_heard).millis());
+            }
+        }
+    }
+
+    fn run_script(&self, event: ScriptEvent, link: Option<String>) {
+        let link = link.and_then(|name| LinkName::new(&name));
+        let request = Request::RunScript { event, link, mtu: u32::from(self.engine.mtu().unwrap_or(self.mtu)) };
+        if let Err(why) = self.monitor.ask(&request) {
+            log_warn!(Topic::Privsep, "cannot have the status command run: {why}");
+        }
+    }
+
+    /// The name of a link: its section's, or on a server of protocol 2 its peer's and its number there.
+    fn name_of(&self, source: Source, id: LinkId) -> String {
+        match source {
+            Source::Tunnel => self.link_name(id.index()).to_owned(),
+            Source::Peer(_) => format!("{}.{}", self.peer_name(source), id.index()),
+        }
+    }
+
+    fn peer_name(&self, source: Source) -> &str {
+        match (source, &self.engine) {
+            (Source::Peer(place), Engine::Server(server)) => server.name(place),
+            _ => self.server_name(),
+        }
+    }
+
+    /// The server in use, as the configuration calls it.
+    pub(super) fn server_name(&self) -> &str {
+        self.config.peers.get(self.failover.active).map_or("peer", |peer| &peer.name)
+    }
+
+    pub(super) fn show_title(&self) {
+        let Some((title, name)) = &self.title else { return };
+        if let Engine::Server(server) = &self.engine {
+            let mark = |up| if up { TitleMark::Up } else { TitleMark::Down };
+            return self
+                .write_title(title, &title::worker_title(name, server.peers().map(|(name, up)| (mark(up), name))));
+        }
+        let marks = self.links.iter().enumerate().filter_map(|(index, port)| {
+            let link = self.engine.link(Source::Tunnel, LinkId::new(index))?;
+            let mark = match (link.phase, link.health) {
+                (Phase::Up, Health::Good) => TitleMark::Up,
+                (Phase::Up, _) => TitleMark::Lossy,
+                (Phase::Closed | Phase::Waiting, _) => TitleMark::Down,
+            };
+            Some((mark, port.as_ref()?.config.name.as_str()))
+        });
+        self.write_title(title, &title::worker_title(name, marks));
+    }
+
+    /// A title is decoration: a kernel that refuses it changes nothing else.
+    #[expect(clippy::unused_self, reason = "one of the worker's voices")]
+    fn write_title(&self, title: &ProcessTitle, text: &str) {
+        if let Err(why) = title.set(text) {
+            log_debug!(Topic::Privsep, "process title: {why}");
+        }
+    }
+
+    pub(super) fn read_monitor(&mut self) -> io::Result<()> {
+        while let Some(notice) = self.monitor.poll_notice()? {
+            match notice {
+                Notice::Config(file) => self.reload(&file, clock::now()),
+                Notice::NoConfig(why) => log_warn!(Topic::Config, "reload: cannot open the configuration: {why}"),
+                Notice::Gone => return Err(io::Error::other("the privileged process died")),
+            }
+        }
+        Ok(())
+    }
+
+    /// DISCONNECT on every link that is up, then the link events for the status command.
+    pub(super) fn say_goodbye(&mut self) -> io::Result<()> {
+        log_info!(Topic::Protocol, "ending: saying goodbye to the peer");
+        let now = clock::now();
+        self.engine.leave();
+        self.pump(now)?;
+        let mut batch = Batch::new();
+        while self.links.iter().flatten().any(LinkPort::has_unsent) && clock::now().since(now) < FAREWELL {
+            self.reactor.arm(Some(now + FAREWELL))?;
+            self.reactor.wait(&mut batch)?;
+            for index in 0..self.links.len() {
+                self.flush(index)?;
+            }
+        }
+        for index in 0..self.links.len() {
+            self.shut_link(index);
+        }
+        while let Some((source, event)) = self.engine.poll_event() {
+            self.report(source, event, now);
+        }
+        Ok(())
+    }
+}
