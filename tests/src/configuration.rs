@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Configurations of the daemons under test.
 
+pub mod protocol2;
+
 use std::fmt::Write;
 
 use crate::network::{Side, outside_address, tunnel_address};

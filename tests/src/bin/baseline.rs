@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use mlvpn::lab::iperf::{IperfError, IperfRun, processor_time, run};
 use mlvpn_core::words::time::Duration;
+use mlvpn_tests::configuration::protocol2::with_keys;
 use mlvpn_tests::configuration::{Configuration, Family};
 use mlvpn_tests::daemon::{Daemon, Program};
 use mlvpn_tests::network::{Network, Side, tunnel_address};
@@ -51,9 +52,10 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let mut programs = vec![("this tree, classic protocol", Program::ours())];
+    let mut programs =
+        vec![("this tree, protocol 2", Program::ours(), true), ("this tree, classic protocol", Program::ours(), false)];
     match peer::program() {
-        Ok(program) => programs.push(("MLVPN 2.3.5", program)),
+        Ok(program) => programs.push(("MLVPN 2.3.5", program, false)),
         Err(why) => eprintln!("without comparison: {why}"),
     }
     for course in COURSES {
@@ -70,17 +72,17 @@ fn main() -> ExitCode {
 }
 
 /// Measures every program on one course and prints the table; false where the machine cannot do it.
-fn compare(programs: &[(&str, Program)], course: Course, seconds: u32, rounds: u32) -> Result<bool, IperfError> {
+fn compare(programs: &[(&str, Program, bool)], course: Course, seconds: u32, rounds: u32) -> Result<bool, IperfError> {
     let mut all: Vec<Vec<Figures>> = vec![Vec::new(); programs.len()];
     for _ in 0..rounds {
-        for ((_, program), figures) in programs.iter().zip(&mut all) {
-            let Some(measured) = measure(program, course, seconds)? else { return Ok(false) };
+        for ((_, program, is_modern), figures) in programs.iter().zip(&mut all) {
+            let Some(measured) = measure((program, *is_modern), course, seconds)? else { return Ok(false) };
             figures.push(measured);
         }
     }
     println!("| {}, {rounds} x {seconds} s | Mbit/s | sender, CPU s/GB | receiver, CPU s/GB |", course.name);
     println!("|---|---|---|---|");
-    for ((name, _), figures) in programs.iter().zip(&all) {
+    for ((name, ..), figures) in programs.iter().zip(&all) {
         let column = |value: fn(&Figures) -> f64, digits| spread(figures.iter().map(value).collect(), digits);
         let (rate, sender) = (column(|f| f.mbit_per_second, 1), column(|f| f.sender, 2));
         println!("| {name} | {rate} | {sender} | {} |", column(|f| f.receiver, 2));
@@ -102,22 +104,32 @@ fn spread(mut values: Vec<f64>, digits: usize) -> String {
 }
 
 /// One TCP flow from client to server; `None` where the machine cannot do it.
-fn measure(program: &Program, course: Course, seconds: u32) -> Result<Option<Figures>, IperfError> {
+fn measure(
+    (program, is_modern): (&Program, bool),
+    course: Course,
+    seconds: u32,
+) -> Result<Option<Figures>, IperfError> {
     let specs: Vec<&str> = course.links.iter().map(|(spec, _)| *spec).collect();
     let network = if specs.is_empty() { Network::wired(1) } else { Network::emulated(&specs) };
     let Some(network) = network else { return Ok(None) };
+    let links = specs.len().max(1);
     let start = |side| {
-        let mut configuration = Configuration::new(side, specs.len().max(1), Family::V4);
+        let mut configuration = match (is_modern, side) {
+            (false, _) => Configuration::new(side, links, Family::V4),
+            (true, Side::Client) => with_keys(links).0,
+            (true, Side::Server) => with_keys(links).1,
+        };
         for (index, (_, rate)) in course.links.iter().enumerate() {
             configuration = configuration.with(&format!("l{}", index + 1), "bandwidth_upload", &rate.to_string());
         }
         Daemon::start_program(network.at(side), program, &configuration)
     };
     let daemons = [start(Side::Client), start(Side::Server)];
-    for daemon in &daemons {
-        let ups: Vec<String> = (1..=specs.len().max(1)).map(|link| format!("rtun_up l{link}")).collect();
-        daemon.expect_calls(&ups.iter().map(String::as_str).collect::<Vec<_>>());
-    }
+    // A server of protocol 2 calls the links by its peer's name.
+    let mut ups: Vec<String> = (1..=links).map(|link| format!("rtun_up l{link}")).collect();
+    ups.push("tuntap_up".to_owned());
+    daemons[0].expect_calls(&ups.iter().map(String::as_str).collect::<Vec<_>>());
+    daemons[1].expect_calls(&["tuntap_up"]);
     let before = [used(&daemons[0])?, used(&daemons[1])?];
     let plan = IperfRun {
         server: &network.server,

@@ -1,47 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Protocol 2 between two real daemons: keys, a secret, many peers, and several servers.
 
-use mlvpn_core::state::identity::{KeyPair, SecretKey, SharedSecret};
-use mlvpn_tests::configuration::{Configuration, Family};
+use mlvpn_tests::configuration::Family;
+use mlvpn_tests::configuration::protocol2::{keys, secret, with_keys, without_peers};
 use mlvpn_tests::daemon::Daemon;
 use mlvpn_tests::network::{Network, Side, outside_address, tunnel_address};
 use mlvpn_tests::stream::Stream;
-use zeroize::Zeroizing;
 
-use crate::{configurations, start_both};
-
-/// A private key and its public one, as a configuration has them.
-fn keys(number: u8) -> (String, String) {
-    let secret = SecretKey::from_random(Zeroizing::new([number; 32]));
-    let private = secret.to_text().as_str().to_owned();
-    let public = KeyPair::new(secret).public_key().to_text().as_str().to_owned();
-    (private, public)
-}
-
-fn secret(number: u8) -> String {
-    SharedSecret::from_random(Zeroizing::new([number; 32])).to_text().as_str().to_owned()
-}
-
-/// Both ends with protocol 2, without peers; the client's links lead to the server's.
-fn modern(links: usize) -> (Configuration, Configuration) {
-    let (client, server) = configurations(links);
-    let modern = |side: Configuration| side.without("general", "password").with("general", "protocol", "2");
-    (modern(client), modern(server))
-}
-
-/// Both ends known by their keys.
-fn with_keys(links: usize) -> (Configuration, Configuration) {
-    let (client, server) = modern(links);
-    let ((client_private, client_public), (server_private, server_public)) = (keys(1), keys(2));
-    let client = client
-        .with("general", "private_key", &client_private)
-        .with("peer office", "public_key", &server_public)
-        .with("peer office", "remotehost", &outside_address(Side::Server, 1, Family::V4).to_string())
-        .with("peer office", "remoteport", "5081");
-    let server =
-        server.with("general", "private_key", &server_private).with("peer router", "public_key", &client_public);
-    (client, server)
-}
+use crate::start_both;
 
 fn await_up(both: &(Daemon, Daemon), links: usize) {
     let client: Vec<String> = (1..=links).map(|link| format!("rtun_up l{link}")).collect();
@@ -77,7 +43,7 @@ fn two_daemons_that_know_each_others_keys_carry_data_both_ways() {
 #[test]
 fn two_daemons_that_share_a_secret_need_no_keys() {
     let Some(network) = Network::emulated(&["unlimited/1ms"]) else { return };
-    let (client, server) = modern(1);
+    let (client, server) = without_peers(1);
     let client = client
         .with("peer office", "secret", &secret(7))
         .with("peer office", "remotehost", &outside_address(Side::Server, 1, Family::V4).to_string())
@@ -122,7 +88,7 @@ fn a_client_with_a_wrong_key_or_secret_gets_nowhere_and_is_told_what_it_can_be_t
     assert_eq!((both.0.count_calls("rtun_up"), both.1.count_calls("rtun_up")), (0, 0));
     drop(both);
     let (client, server) =
-        (client.with("peer office", "secret", &secret(1)), server.with("peer router", "secret", &secret(2)));
+        (client.with("peer office", "secret", &secret(11)), server.with("peer router", "secret", &secret(12)));
     let both = start_both(&network, &(client, server));
     both.0.expect_log(&["the shared secret differs from the server's"]);
 }
