@@ -86,20 +86,21 @@ impl Monitor {
     /// are in the log.
     ///
     /// # Errors
-    /// `WouldBlock` when the monitor lags behind by hundreds of requests; `BrokenPipe` when it is gone.
+    /// `InvalidInput`, and nothing is sent, for a request that would have the monitor stop this worker; `WouldBlock`
+    /// when the monitor lags behind by hundreds of requests; `BrokenPipe` when it is gone.
     pub fn ask(&self, request: &Request) -> io::Result<()> {
         let message = request.encode();
+        if Request::decode(&message).is_none() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("the monitor takes no {request:?}")));
+        }
         send(self.channel.as_raw_fd(), &message, MsgFlags::MSG_NOSIGNAL).map(drop).map_err(io::Error::from)
     }
 
     /// Has the status command run: [`Monitor::ask`] with [`Request::RunScript`]. `mtu` in bytes.
     ///
     /// # Errors
-    /// As [`Monitor::ask`]; `InvalidInput` when a link event lacks a link or another has one.
+    /// As [`Monitor::ask`]: a link event needs a link, and no other event may have one.
     pub fn run_script(&self, event: ScriptEvent, link: Option<&LinkName>, mtu: u32) -> io::Result<()> {
-        if event.is_of_link() != link.is_some() {
-            return Err(io::Error::from(io::ErrorKind::InvalidInput));
-        }
         self.ask(&Request::RunScript { event, link: link.cloned(), mtu })
     }
 
