@@ -101,7 +101,9 @@ fn scenario(name: &str, directory: &Path) -> ExitCode {
         config_path: directory.join("mlvpn.conf"),
         script: Some(Script::check(&directory.join("status.sh")).expect("a script")),
         environment,
-        read_environment: Box::new(|text| {
+        read_environment: Box::new(|mut file| {
+            let mut text = String::new();
+            file.read_to_string(&mut text).expect("read");
             (text == CONFIG).then(|| ScriptEnvironment { ip4: "new".into(), ..Default::default() })
         }),
     };

@@ -63,12 +63,13 @@ fn start(options: &RunOptions, config: Config, warnings: &[Report]) -> Result<Ex
         log_warn!(Topic::Config, "{option}");
     }
     reactor::block_signals()?;
+    let protocol = config.general.protocol;
     let plan = MonitorPlan {
         config_path: absolute(&options.config)?,
         script: status_command(&config),
         environment: settings::script_environment(&config),
-        read_environment: Box::new(|text| {
-            Config::parse("mlvpn.conf", text).ok().map(|(config, _)| settings::script_environment(&config))
+        read_environment: Box::new(move |file| {
+            reload::read(file, protocol).ok().map(|(config, _)| settings::script_environment(&config))
         }),
     };
     if !options.natural_title {
