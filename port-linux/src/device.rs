@@ -47,6 +47,8 @@ pub enum DeviceError {
     OtherKind(String, DeviceKind),
     /// The device exists, and the kernel refused this MTU (bytes).
     Mtu(u32, io::Error),
+    /// The device was deleted while this process held it, as with `ip link delete`.
+    Deleted(InterfaceName),
     /// Anything else.
     Io(String, io::Error),
 }
@@ -60,7 +62,7 @@ pub enum WriteError {
     Down,
     /// The kernel does not take this for a packet.
     Malformed,
-    /// The device was removed or failed.
+    /// The device was deleted or failed; the text names it.
     Gone(io::Error),
 }
 
@@ -124,14 +126,14 @@ impl TunDevice {
     /// `buffer` is cut by the kernel, so a caller that wants to notice gives one byte more than the MTU.
     ///
     /// # Errors
-    /// The device was removed or failed; there is no way on but to make it anew.
+    /// The device was deleted or failed; there is no way on but to make it anew. The text names the device.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
             match (&self.file).read(buffer) {
                 Ok(len) => return Ok(Some(len)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(self.failure(error)),
             }
         }
     }
@@ -151,9 +153,18 @@ impl TunDevice {
                 Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM => WriteError::Full,
                 Errno::EIO => WriteError::Down,
                 Errno::EINVAL | Errno::EMSGSIZE => WriteError::Malformed,
-                _ => WriteError::Gone(error),
+                _ => WriteError::Gone(self.failure(error)),
             });
         }
+    }
+
+    /// What `error`, after which the device is of no use, means.
+    fn failure(&self, error: io::Error) -> io::Error {
+        let failure = match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
+            Errno::EBADFD => DeviceError::Deleted(self.name),
+            _ => DeviceError::Io(self.name.to_string(), error),
+        };
+        io::Error::other(failure)
     }
 }
 
@@ -205,6 +216,7 @@ impl fmt::Display for DeviceError {
                 write!(f, "an interface {name} exists that is no {kind} device; choose another interface_name")
             }
             Self::Mtu(mtu, why) => write!(f, "the kernel refuses an mtu of {mtu} bytes: {why}; set mtu to 1280..1500"),
+            Self::Deleted(name) => write!(f, "device {name} was deleted by another program; start mlvpn again"),
             Self::Io(name, why) => write!(f, "device {name}: {why}"),
         }
     }
@@ -218,7 +230,7 @@ impl fmt::Display for WriteError {
             Self::Full => f.write_str("the device has no room"),
             Self::Down => f.write_str("the device is down; the status script should set it up"),
             Self::Malformed => f.write_str("the kernel does not take it for a packet"),
-            Self::Gone(why) => write!(f, "the device failed: {why}"),
+            Self::Gone(why) => write!(f, "{why}"),
         }
     }
 }
@@ -264,6 +276,19 @@ mod tests {
             let name = TunDevice::create("no/name", DeviceKind::Tun, 1400).expect_err("bad name");
             assert!(name.to_string().contains("no/name"), "{name}");
             drop(held);
+        });
+    }
+
+    #[test]
+    fn a_device_deleted_under_its_holder_is_named() {
+        sandbox::in_namespace("a TUN device", || {
+            let device = TunDevice::create("mlvpn0", DeviceKind::Tun, 1400).expect("create");
+            sandbox::run("ip link delete mlvpn0");
+            let said = device.read(&mut [0; 64]).expect_err("gone").to_string();
+            assert_eq!(said, "device mlvpn0 was deleted by another program; start mlvpn again");
+            let refused = device.write(&echo_of_nothing()).expect_err("gone");
+            assert!(matches!(refused, WriteError::Gone(_)), "{refused}");
+            assert_eq!(refused.to_string(), said);
         });
     }
 

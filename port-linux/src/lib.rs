@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! mlvpn on Linux: devices, sockets, timers, configuration and the command line around `mlvpn-core`.
 
+// They panic where nobody reads; see `diagnostics`.
+#![cfg_attr(not(test), warn(clippy::print_stderr, clippy::print_stdout))]
+
 pub mod backoff;
 pub mod cli;
 pub mod clock;
@@ -8,6 +11,7 @@ pub mod config;
 pub mod daemon;
 pub mod demo;
 pub mod device;
+pub mod diagnostics;
 pub mod interface;
 pub mod keys;
 pub mod lab;

@@ -6,11 +6,11 @@
 //! are written. A secret cannot get here: the types that hold keys and passwords implement neither `Display` nor
 //! `Debug` with their contents, and this file has no other way in.
 
-use crate::{clock, sys};
+use crate::{clock, diagnostics, sys};
 use mlvpn_core::words::time::{Duration, Instant};
 use std::ffi::{CStr, CString};
 use std::fmt;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::str::FromStr;
 use std::sync::RwLock;
 
@@ -154,9 +154,7 @@ pub fn write(level: Level, topic: Topic, line: fmt::Arguments<'_>) {
     let text = printable(&line.to_string());
     match target {
         Target::Stderr => {
-            let mut stderr = std::io::stderr().lock();
-            let line = stderr_line(level, topic, &text, stderr.is_terminal());
-            drop(stderr.write_all(line.as_bytes()));
+            diagnostics::say_lines(&stderr_line(level, topic, &text, std::io::stderr().is_terminal()));
         }
         Target::Syslog => {
             if let Ok(text) = CString::new(text) {

@@ -24,11 +24,13 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Uid, User, geteuid, getppid, initgroups, setresgid, setresuid};
 use std::ffi::CString;
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
-/// Reads the script's environment out of the configuration's text; `None` keeps the one before.
-pub type ReadEnvironment = Box<dyn Fn(&str) -> Option<ScriptEnvironment>>;
+/// Reads the script's environment out of the configuration, open at its start; `None` keeps the one before, as for a
+/// configuration the worker will not follow.
+pub type ReadEnvironment = Box<dyn Fn(&File) -> Option<ScriptEnvironment>>;
 
 /// What the monitor needs to know before the worker exists.
 pub struct MonitorPlan {

@@ -6,6 +6,7 @@
 //! IP6_GATEWAY, IP4_ROUTES, IP6_ROUTES, DEVICE, MTU and a fixed PATH. 2.3.5 also hands down whatever environment the
 //! daemon was started with; that is left out, as the command runs as root.
 
+use crate::config::MAX_PEER_NAME_BYTES;
 use crate::interface::InterfaceName;
 use crate::log::Topic;
 use crate::{log_debug, log_warn, sys};
@@ -24,9 +25,6 @@ pub const RUN_LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs that may wait. Each link event makes one or two, so this is dozens of flaps during one hanging script.
 const QUEUE_LEN: usize = 64;
-
-/// The longest name of a link: far above any in use, far below a message's size.
-const MAX_LINK_NAME: usize = 64;
 
 /// Where the status command finds its programs.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
@@ -67,7 +65,11 @@ pub enum ScriptEvent {
     LinkDown,
 }
 
-/// A link's name as a script may see it: 1 to 64 printable bytes.
+/// A link's name as a script may see it: 1 to [`LinkName::MAX_BYTES`] bytes without control characters.
+///
+/// Every name the configuration accepts is one, and so is `PEER.N`, link N of a peer, with every name of a peer that it
+/// accepts. A dash at the start is no obstacle: the name is the script's third argument, never an option of what
+/// executes the script. (What the script hands it to is another matter, so the configuration warns.)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkName(String);
 
@@ -279,13 +281,14 @@ impl ScriptEvent {
 }
 
 impl LinkName {
+    /// The longest, in bytes: a peer's name and the number of any link behind it.
+    pub const MAX_BYTES: usize = MAX_PEER_NAME_BYTES + ".255".len();
+
     /// `name`, if a script may see it.
     #[must_use]
     pub fn new(name: &str) -> Option<Self> {
-        let is_good = |byte: u8| byte.is_ascii_graphic() || byte == b' ' || !byte.is_ascii();
-        let is_short = (1..=MAX_LINK_NAME).contains(&name.len());
-        // A leading dash could pass for an option of the programs a script hands it to.
-        (is_short && !name.starts_with('-') && name.bytes().all(is_good)).then(|| Self(name.to_owned()))
+        let is_short = (1..=Self::MAX_BYTES).contains(&name.len());
+        (is_short && !name.chars().any(char::is_control)).then(|| Self(name.to_owned()))
     }
 
     /// The name.
@@ -376,6 +379,17 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_looks_like_an_option_is_the_scripts_third_argument_all_the_same() {
+        let file = ScriptFile::new("#!/bin/sh\nprintf '%s|' \"$@\" >> OUT");
+        let mut runner = ScriptRunner::new(Script::check(&file.path).expect("check"));
+        for name in ["-n", "--", "-c"] {
+            runner.enqueue(run(ScriptEvent::LinkUp, Some(name))).expect("room");
+        }
+        finish(&mut runner, Instant::ORIGIN);
+        assert_eq!(file.output(), "mlvpn0|rtun_up|-n|mlvpn0|rtun_up|--|mlvpn0|rtun_up|-c|");
+    }
+
+    #[test]
     fn a_script_that_hangs_is_killed_with_all_it_started_and_the_next_runs() {
         let file = ScriptFile::new("#!/bin/sh\nif [ $2 = rtun_up ]; then sleep 1000; fi; echo $2 >> OUT");
         let mut runner = ScriptRunner::new(Script::check(&file.path).expect("check"));
@@ -416,8 +430,10 @@ mod tests {
 
     #[test]
     fn link_names_that_could_mislead_a_script_are_refused() {
-        assert_eq!(LinkName::new("adsl 1").map(|name| name.as_str().to_owned()), Some("adsl 1".to_owned()));
-        for bad in ["", "-rf", "a\nb", "a\0b", &"x".repeat(65)] {
+        for good in ["adsl 1", "-n", "--", "\u{e9}", &format!("{}.255", "x".repeat(64))] {
+            assert_eq!(LinkName::new(good).map(|name| name.as_str().to_owned()), Some(good.to_owned()));
+        }
+        for bad in ["", "a\nb", "a\0b", "\u{9b}31m", &"x".repeat(LinkName::MAX_BYTES + 1)] {
             assert_eq!(LinkName::new(bad), None, "{bad:?}");
         }
     }

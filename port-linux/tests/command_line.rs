@@ -115,3 +115,68 @@ fn a_secret_written_to_a_file_that_others_can_reach_is_warned_about() {
         assert_eq!(said.contains("umask 077"), warned, "{command} {mode:o}: {said}");
     }
 }
+
+/// A device that takes no byte: writing fails, for want of room.
+fn full() -> File {
+    File::options().write(true).open("/dev/full").expect("every Linux has it")
+}
+
+/// The end of a pipe whose other end nobody holds any more.
+fn closed() -> std::io::PipeWriter {
+    let (_, writer) = std::io::pipe().expect("a pipe");
+    writer
+}
+
+#[test]
+fn exit_codes_are_right_where_standard_error_cannot_be_written() {
+    let warned = scratch("warned", "[general]\nmode = server\npassword = short\n[dsl1]\nbindport = 5080\n");
+    let wrong = scratch("wrong", "[general]\nmode = server\n");
+    let (warned_path, wrong_path) = (warned.to_str().expect("made from text"), wrong.to_str().expect("made from text"));
+    let cases: [(&[&str], i32); 9] = [
+        (&["--nonsense"], 2),
+        (&["check", warned_path], 0),
+        (&["check", wrong_path], 1),
+        (&["check", "/absent/mlvpn.conf"], 1),
+        (&["pubkey"], 1),
+        (&["--config", wrong_path], 1),
+        (&["--config", "/absent/mlvpn.conf"], 1),
+        (&["--config", warned_path, "--debug", "-D", "nonsense", "--yes-run-as-root"], 1),
+        (&["demo", "--links", "nonsense"], 2),
+    ];
+    for (args, code) in cases {
+        for stderr in [Stdio::from(full()), Stdio::from(closed())] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_mlvpn"));
+            let output = command.args(args).stdin(Stdio::null()).stderr(stderr).output().expect("built");
+            assert_eq!(output.status.code(), Some(code), "{args:?}");
+        }
+    }
+    for path in [warned, wrong] {
+        fs::remove_file(path).expect("the file is ours");
+    }
+}
+
+#[test]
+fn a_result_that_cannot_be_written_to_standard_output_exits_with_1() {
+    let fine = scratch("unread", "[general]\nmode = server\npassword = short\n[dsl1]\nbindport = 5080\n");
+    for args in [&["--version"][..], &["keygen"], &["gensecret"], &["check", fine.to_str().expect("made from text")]] {
+        for stdout in [Stdio::from(full()), Stdio::from(closed())] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_mlvpn"));
+            let output = command.args(args).stdin(Stdio::null()).stdout(stdout).output().expect("built");
+            assert_eq!(output.status.code(), Some(1), "{args:?}: {}", text(&output.stderr));
+            assert!(text(&output.stderr).lines().any(|line| line.starts_with("mlvpn: ")), "{args:?}");
+        }
+    }
+    fs::remove_file(fine).expect("the file is ours");
+}
+
+#[test]
+fn a_secret_is_made_though_the_warning_about_its_file_cannot_be_written() {
+    let file = std::env::temp_dir().join(format!("mlvpn-command-line-{}-unwarned", std::process::id()));
+    let open = File::create(&file).expect("the temporary directory takes files");
+    open.set_permissions(Permissions::from_mode(0o644)).expect("the file is ours");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mlvpn"));
+    let status = command.arg("keygen").stdout(open).stderr(full()).status().expect("built");
+    let written = fs::read_to_string(&file).expect("the file is ours");
+    fs::remove_file(&file).expect("the file is ours");
+    assert_eq!((status.code(), written.len()), (Some(0), 45));
+}

@@ -8,6 +8,7 @@ use mlvpn::config::{
     Cidr, Config, DeviceKind, Filter, General, InterfaceName, Link, MAX_REPORTS, Mode, Network, Peer, PrivateKey,
     Protocol, Secret, Severity,
 };
+use mlvpn::script::LinkName;
 use mlvpn_core::state::identity::{SecretKey, SharedSecret};
 use proptest::collection::vec;
 use proptest::option::of;
@@ -283,6 +284,40 @@ fn render_peer(page: &mut Page, peer: &Peer) {
     page.set_list("allowed_ips", &peer.allowed.iter().map(written).collect::<Vec<_>>());
 }
 
+/// Names in and around the bounds of what may be one.
+fn name() -> impl Strategy<Value = String> {
+    prop_oneof!["-{0,2}[a-z0-9]{1,20}", "[ -~]{0,70}", "x{60,70}", "\\PC{0,24}", any::<String>()]
+}
+
+/// A configuration of each protocol with a link and a peer of these names.
+fn named(link: &str, peer: &str) -> [String; 2] {
+    let two = "[general]\nmode = server\nprotocol = 2\nprivate_key = dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=\n";
+    let key = "public_key = 3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=\nallowed_ips = 10.0.0.1\n";
+    [
+        format!("[general]\nmode = server\npassword = q3Zt8uW1xYk5rPz9vNc2\n[{link}]\nbindport = 1\n"),
+        format!("{two}[{link}]\nbindport = 1\n[peer {peer}]\n{key}"),
+    ]
+}
+
+/// Names of `config` that the status command could not be told; on a server of protocol 2 the links are its peers'.
+fn untellable(config: &Config) -> Vec<String> {
+    let peers = config.peers.iter().flat_map(|peer| [0, 255].map(|number| format!("{}.{number}", peer.name)));
+    let names = config.links.iter().map(|link| link.name.clone()).chain(peers);
+    names.filter(|name| LinkName::new(name).is_none()).collect()
+}
+
+#[test]
+fn names_at_the_bounds_are_accepted_and_reach_the_status_command() {
+    for name in ["-n", "--", "a b", "~", &"x".repeat(64)] {
+        for text in named(name, name) {
+            let (config, _) = Config::parse("f", &text).unwrap_or_else(|reports| panic!("{text}\n{reports:#?}"));
+            assert_eq!(config.links[0].name, name);
+            assert!(config.peers.iter().all(|peer| peer.name == name));
+            assert_eq!(untellable(&config), [""; 0]);
+        }
+    }
+}
+
 /// The seed of a failing case is printed and kept beside this file.
 fn with_seeds_kept() -> ProptestConfig {
     let beside = FileFailurePersistence::WithSource("seeds");
@@ -314,6 +349,15 @@ proptest! {
                 prop_assert_eq!(read, config);
             }
             Err(reports) => prop_assert!(false, "{text}\n{reports:#?}"),
+        }
+    }
+
+    #[test]
+    fn every_name_that_is_accepted_reaches_the_status_command(link in name(), peer in name()) {
+        for text in named(&link, &peer) {
+            if let Ok((config, _)) = Config::parse("f", &text) {
+                prop_assert_eq!(untellable(&config), Vec::<String>::new());
+            }
         }
     }
 

@@ -101,7 +101,9 @@ fn scenario(name: &str, directory: &Path) -> ExitCode {
         config_path: directory.join("mlvpn.conf"),
         script: Some(Script::check(&directory.join("status.sh")).expect("a script")),
         environment,
-        read_environment: Box::new(|text| {
+        read_environment: Box::new(|mut file| {
+            let mut text = String::new();
+            file.read_to_string(&mut text).expect("read");
             (text == CONFIG).then(|| ScriptEnvironment { ip4: "new".into(), ..Default::default() })
         }),
     };
@@ -142,6 +144,14 @@ fn work(monitor: &Monitor) -> ExitCode {
     assert!(matches!(device.set_mtu(1300), Err(DeviceError::NotPermitted(_))));
     std::net::UdpSocket::bind("0.0.0.0:53").expect("the right that was kept");
     let adsl = LinkName::new("adsl").expect("a name");
+    for (event, link, mtu) in [
+        (ScriptEvent::LinkUp, None, 1400),
+        (ScriptEvent::TunnelUp, Some(&adsl), 1400),
+        (ScriptEvent::TunnelUp, None, 0),
+    ] {
+        let refused = monitor.run_script(event, link, mtu).expect_err("nonsense stays here");
+        assert_eq!(refused.kind(), std::io::ErrorKind::InvalidInput, "{refused}");
+    }
     monitor.run_script(ScriptEvent::LinkUp, Some(&adsl), 1400).expect("ask");
     monitor.ask(&Request::SetMtu(1300)).expect("ask");
     monitor.ask(&Request::OpenConfig).expect("ask");

@@ -78,10 +78,10 @@ impl PrivateFolder {
     ///
     /// # Panics
     /// When it cannot be written.
-    pub fn write(&self, name: &str, text: &str, mode: u32) -> PathBuf {
+    pub fn write(&self, name: &str, text: impl AsRef<[u8]>, mode: u32) -> PathBuf {
         let (path, draft) = (self.0.join(name), self.0.join(format!("{name}.new")));
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).expect("a new file");
-        file.write_all(text.as_bytes()).expect("room for a small file");
+        file.write_all(text.as_ref()).expect("room for a small file");
         // Whatever the umask takes away.
         file.set_permissions(Permissions::from_mode(mode)).expect("our own file");
         // Not open for writing when it is run.
@@ -154,7 +154,7 @@ impl Daemon {
     pub fn start_program(namespace: &Namespace, program: &Program, configuration: &Configuration) -> Self {
         let folder = PrivateFolder::new();
         folder.write("status", STATUS_COMMAND, 0o700);
-        let path = write_configuration(&folder, configuration);
+        let path = folder.write("mlvpn.conf", configuration_text(&folder, configuration), 0o600);
         let log = File::create_new(folder.path().join("log")).expect("a new file");
         let mut command = namespace.command(&program.path).expect("descriptors");
         command.args(&program.arguments).arg("--config").arg(path).stdin(Stdio::null()).stdout(Stdio::null());
@@ -272,7 +272,16 @@ impl Daemon {
     /// # Panics
     /// When the daemon has ended.
     pub fn reload(&self, configuration: &Configuration) {
-        write_configuration(&self.folder, configuration);
+        self.reload_as(configuration, b"", 0o600);
+    }
+
+    /// The same with `comment` above the configuration, in whatever encoding, and with the file's rights.
+    ///
+    /// # Panics
+    /// When the daemon has ended.
+    pub fn reload_as(&self, configuration: &Configuration, comment: &[u8], mode: u32) {
+        let text = [comment, configuration_text(&self.folder, configuration).as_bytes()].concat();
+        self.folder.write("mlvpn.conf", text, mode);
         self.signal(Signal::SIGHUP);
     }
 
@@ -336,10 +345,9 @@ pub fn is_running(pid: Pid) -> bool {
     stat_fields(pid.as_raw()).is_some_and(|(_, state)| state != "Z" && state != "X")
 }
 
-fn write_configuration(folder: &PrivateFolder, configuration: &Configuration) -> PathBuf {
+fn configuration_text(folder: &PrivateFolder, configuration: &Configuration) -> String {
     let command = folder.path().join("status");
-    let configuration = configuration.clone().with("general", "statuscommand", &command.to_string_lossy());
-    folder.write("mlvpn.conf", &configuration.text(), 0o600)
+    configuration.clone().with("general", "statuscommand", &command.to_string_lossy()).text()
 }
 
 fn pid_of(child: &Child) -> Pid {

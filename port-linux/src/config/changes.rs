@@ -50,13 +50,6 @@ impl Changes {
         self.peers_reordered || lists.iter().any(|list| !list.is_empty())
     }
 
-    /// True when the newer configuration is for another protocol. Its links and peers are of no use to what runs, which
-    /// is to keep its own until it is started again.
-    #[must_use]
-    pub fn is_for_another_protocol(&self) -> bool {
-        self.restart.contains(&"protocol")
-    }
-
     /// One warning for each option that was changed in vain.
     #[must_use]
     pub fn reports(&self, file: &str) -> Vec<Report> {
@@ -230,8 +223,7 @@ mod tests {
         let other_key = PEERS.replace("private_key = d", "private_key = f");
         let changes = read(PEERS).changes(&read(&other_key));
         assert_eq!(changes, Changes { restart: vec!["private_key"], ..Changes::default() });
-        assert!(!changes.is_for_another_protocol());
-        assert!(read(BASE).changes(&read(PEERS)).is_for_another_protocol());
+        assert!(read(BASE).changes(&read(PEERS)).restart.contains(&"protocol"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::types::{Filter, General, Link, MAX_FILTERS, MAX_LINK_NAME_BYTES, MAX_
 use super::values::SectionReader;
 use super::{Config, checks, peers, protocol};
 use crate::interface::InterfaceName;
+use crate::script::LinkName;
 
 /// The name of the one section that is neither a link nor a peer nor holds filters.
 pub(crate) const GENERAL: &str = "general";
@@ -151,7 +152,8 @@ fn report_name(file: &Arc<str>, section: &Section, reports: &mut Reports) {
     } else if name.len() > MAX_LINK_NAME_BYTES {
         let message = format!("the link's name is longer than {MAX_LINK_NAME_BYTES} bytes");
         Report::error(file, message, "shorten it")
-    } else if name.chars().any(char::is_control) {
+    } else if LinkName::new(name).is_none() {
+        // It is neither empty nor too long.
         Report::error(file, "the link's name has a control character", "use letters and digits")
     } else if !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
         || name.starts_with('-')

@@ -25,7 +25,7 @@ use crate::log::{self, Filter, Target, Topic};
 use crate::privilege::{self, Capability, Identity, MonitorPlan, Split};
 use crate::script::Script;
 use crate::title::{self, ProcessTitle};
-use crate::{log_warn, reactor};
+use crate::{diagnostics, log_warn, reactor};
 use worker::Worker;
 
 /// Runs the daemon until it is told to end. What keeps it from starting is said on standard error.
@@ -35,7 +35,7 @@ pub fn run(options: &RunOptions) -> ExitCode {
         Ok(loaded) => loaded,
         Err(reports) => {
             for report in reports {
-                eprintln!("{}: {report}", word(report.severity));
+                diagnostics::say(format_args!("{}: {report}", word(report.severity)));
             }
             return ExitCode::FAILURE;
         }
@@ -43,7 +43,7 @@ pub fn run(options: &RunOptions) -> ExitCode {
     match start(options, config, &warnings) {
         Ok(code) => code,
         Err(why) => {
-            eprintln!("mlvpn: {why}");
+            diagnostics::say(format_args!("mlvpn: {why}"));
             ExitCode::FAILURE
         }
     }
@@ -63,12 +63,13 @@ fn start(options: &RunOptions, config: Config, warnings: &[Report]) -> Result<Ex
         log_warn!(Topic::Config, "{option}");
     }
     reactor::block_signals()?;
+    let protocol = config.general.protocol;
     let plan = MonitorPlan {
         config_path: absolute(&options.config)?,
         script: status_command(&config),
         environment: settings::script_environment(&config),
-        read_environment: Box::new(|text| {
-            Config::parse("mlvpn.conf", text).ok().map(|(config, _)| settings::script_environment(&config))
+        read_environment: Box::new(move |file| {
+            reload::read(file, protocol).ok().map(|(config, _)| settings::script_environment(&config))
         }),
     };
     if !options.natural_title {

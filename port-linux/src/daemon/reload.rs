@@ -10,23 +10,41 @@ use super::engine::Engine;
 use super::failover::Failover;
 use super::settings;
 use super::worker::Worker;
-use crate::config::{self, Changes, Config};
+use crate::config::{self, Changes, Config, Protocol, Report};
 use crate::log::Topic;
 use crate::{clock, log_info, log_warn};
 
 /// What the reports call the file.
 const FILE: &str = "mlvpn.conf";
 
+/// Why a configuration is not followed.
+pub(super) enum Refused {
+    /// It has errors, or others than its owner can reach it.
+    Errors(Vec<Report>),
+    /// It is for another protocol: its links and peers are of no use to what runs.
+    Protocol,
+}
+
+/// Reads a configuration to be followed by a daemon that runs `protocol`. Worker and monitor both read with this, so
+/// that what one refuses changes nothing for the other.
+pub(super) fn read(file: &File, protocol: Protocol) -> Result<(Config, Vec<Report>), Refused> {
+    let (newer, warnings) = config::load_from(file, FILE).map_err(Refused::Errors)?;
+    if newer.general.protocol == protocol { Ok((newer, warnings)) } else { Err(Refused::Protocol) }
+}
+
 impl Worker {
     /// Follows the configuration in `file`. One that has errors changes nothing.
     pub(super) fn reload(&mut self, file: &File, now: Instant) {
-        let (newer, warnings) = match config::load_from(file, FILE) {
+        let (newer, warnings) = match read(file, self.config.general.protocol) {
             Ok(loaded) => loaded,
-            Err(reports) => {
+            Err(Refused::Errors(reports)) => {
                 for report in reports {
                     log_warn!(Topic::Config, "{report}");
                 }
                 return log_warn!(Topic::Config, "reload: the configuration has errors; nothing was changed");
+            }
+            Err(Refused::Protocol) => {
+                return log_warn!(Topic::Config, "reload: another protocol takes a restart; nothing was changed");
             }
         };
         for report in warnings.iter().chain(&self.config.changes(&newer).reports(FILE)) {
@@ -39,10 +57,6 @@ impl Worker {
 
     fn follow_config(&mut self, mut newer: Config, now: Instant) -> std::io::Result<()> {
         let changes = self.config.changes(&newer);
-        if changes.is_for_another_protocol() {
-            log_warn!(Topic::Config, "reload: another protocol takes a restart; nothing was changed");
-            return Ok(());
-        }
         newer.general.private_key.clone_from(&self.config.general.private_key);
         let role_changed = self.config.general.mode != newer.general.mode;
         for name in &changes.removed {

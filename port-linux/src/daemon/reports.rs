@@ -12,7 +12,7 @@ use super::engine::{Engine, Source};
 use super::links::LinkPort;
 use super::worker::Worker;
 use crate::log::Topic;
-use crate::privilege::{Notice, Request};
+use crate::privilege::Notice;
 use crate::reactor::Batch;
 use crate::script::{LinkName, ScriptEvent};
 use crate::title::{self, ProcessTitle, TitleMark};
@@ -74,9 +74,9 @@ impl Worker {
 
     fn run_script(&self, event: ScriptEvent, link: Option<String>) {
         let link = link.and_then(|name| LinkName::new(&name));
-        let request = Request::RunScript { event, link, mtu: u32::from(self.engine.mtu().unwrap_or(self.mtu)) };
-        if let Err(why) = self.monitor.ask(&request) {
-            log_warn!(Topic::Privsep, "cannot have the status command run: {why}");
+        let mtu = u32::from(self.engine.mtu().unwrap_or(self.mtu));
+        if let Err(why) = self.monitor.run_script(event, link.as_ref(), mtu) {
+            log_warn!(Topic::Privsep, "cannot have the status command run for {}: {why}", event.word());
         }
     }
 

@@ -16,6 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::record::LinkState;
+use crate::diagnostics;
 use crate::lab::namespace::Namespace;
 
 /// How long a daemon may take to say goodbye before it is killed.
@@ -48,7 +49,7 @@ impl PrivateDirectory {
 impl Drop for PrivateDirectory {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir_all(&self.0) {
-            eprintln!("mlvpn: cannot remove {}: {error}", self.0.display());
+            diagnostics::say(format_args!("mlvpn: cannot remove {}: {error}", self.0.display()));
         }
     }
 }

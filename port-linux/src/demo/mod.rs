@@ -23,6 +23,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cli::{DemoOptions, UsageError};
+use crate::diagnostics;
 use emulated::Emulated;
 use kernel::Kernel;
 use pace::WallClock;
@@ -38,7 +39,7 @@ pub fn run(options: &DemoOptions) -> ExitCode {
     let plan = match Plan::new(options.links.as_deref(), options.seconds) {
         Ok(plan) => Plan { manner: if options.kernel { Manner::Kernel } else { Manner::Emulated }, ..plan },
         Err(error) => {
-            eprintln!("mlvpn: {error}");
+            diagnostics::say(format_args!("mlvpn: {error}"));
             return ExitCode::from(UsageError::EXIT_CODE);
         }
     };
@@ -46,11 +47,11 @@ pub fn run(options: &DemoOptions) -> ExitCode {
         Ok(((), record)) if record.problems.is_empty() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(Halt::Interrupted(signal)) => {
-            eprintln!("mlvpn: interrupted");
+            diagnostics::say(format_args!("mlvpn: interrupted"));
             ExitCode::from(u8::try_from(signal).unwrap_or(0).saturating_add(128))
         }
         Err(Halt::Failed(why)) => {
-            eprintln!("mlvpn: {why}");
+            diagnostics::say(format_args!("mlvpn: {why}"));
             ExitCode::FAILURE
         }
     }
@@ -76,7 +77,7 @@ fn seed() -> Result<[u8; 32], Halt> {
 
 fn report(plan: &Plan, record: &Record, options: &DemoOptions) -> Result<(), Halt> {
     let text = if options.json { json::render(plan, record) } else { format!("\n{}", table::render(plan, record)) };
-    let printed = io::stdout().write_all(text.as_bytes());
+    let printed = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
     printed.map_err(|error| Halt::Failed(format!("cannot print the result: {error}")))?;
     options.svg.as_deref().map_or(Ok(()), |path| draw(plan, record, path))
 }

@@ -15,12 +15,9 @@ use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockTy
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::fs::{File, OpenOptions};
-use std::io::{self, IoSlice, Read, Seek};
+use std::io::{self, IoSlice, Seek};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
-
-/// The longest configuration the monitor reads for the script's environment, in bytes.
-const MAX_CONFIG: u64 = 1 << 20;
 
 /// Requests served per turn, so that a wild worker cannot keep the monitor from its signals.
 const REQUESTS_PER_TURN: usize = 16;
@@ -86,20 +83,21 @@ impl Monitor {
     /// are in the log.
     ///
     /// # Errors
-    /// `WouldBlock` when the monitor lags behind by hundreds of requests; `BrokenPipe` when it is gone.
+    /// `InvalidInput`, and nothing is sent, for a request that would have the monitor stop this worker; `WouldBlock`
+    /// when the monitor lags behind by hundreds of requests; `BrokenPipe` when it is gone.
     pub fn ask(&self, request: &Request) -> io::Result<()> {
         let message = request.encode();
+        if Request::decode(&message).is_none() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("the monitor takes no {request:?}")));
+        }
         send(self.channel.as_raw_fd(), &message, MsgFlags::MSG_NOSIGNAL).map(drop).map_err(io::Error::from)
     }
 
     /// Has the status command run: [`Monitor::ask`] with [`Request::RunScript`]. `mtu` in bytes.
     ///
     /// # Errors
-    /// As [`Monitor::ask`]; `InvalidInput` when a link event lacks a link or another has one.
+    /// As [`Monitor::ask`]: a link event needs a link, and no other event may have one.
     pub fn run_script(&self, event: ScriptEvent, link: Option<&LinkName>, mtu: u32) -> io::Result<()> {
-        if event.is_of_link() != link.is_some() {
-            return Err(io::Error::from(io::ErrorKind::InvalidInput));
-        }
         self.ask(&Request::RunScript { event, link: link.cloned(), mtu })
     }
 
@@ -302,13 +300,14 @@ impl Service {
     fn open_config(&mut self) -> io::Result<File> {
         let path = &self.plan.config_path;
         let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-        let mut text = String::new();
-        (&file).take(MAX_CONFIG).read_to_string(&mut text)?;
-        if let Some(environment) = (self.plan.read_environment)(&text) {
+        if let Some(environment) = (self.plan.read_environment)(&file) {
             self.environment = environment;
         }
-        // The worker gets the same open file, read position included.
-        file.rewind()?;
+        // The worker gets the same open file, read position included. What is no file has none, and is for the worker to
+        // refuse.
+        if file.metadata()?.is_file() {
+            file.rewind()?;
+        }
         Ok(file)
     }
 

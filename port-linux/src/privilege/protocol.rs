@@ -5,8 +5,11 @@
 use crate::interface::InterfaceName;
 use crate::script::{LinkName, ScriptEvent};
 
-/// The longest message: a link's name (64 bytes) and what stands before it.
-pub(super) const MAX_MESSAGE: usize = 80;
+/// What stands before a link's name, in bytes: the kind, the event, the MTU.
+const BEFORE_LINK: usize = 6;
+
+/// A buffer for the longest message, and a byte more: whoever fills that one sent more than any request takes.
+pub(super) const MAX_MESSAGE: usize = BEFORE_LINK + LinkName::MAX_BYTES + 1;
 
 /// The smallest and largest MTU the monitor sets, in bytes: IPv4's least (RFC 791) and the largest IP packet.
 const MTU_RANGE: std::ops::RangeInclusive<u32> = 68..=65_535;
@@ -103,7 +106,7 @@ mod tests {
 
     #[test]
     fn every_request_comes_back_as_it_went_in_and_fits_a_message() {
-        let longest = LinkName::new(&"x".repeat(64));
+        let longest = LinkName::new(&"x".repeat(LinkName::MAX_BYTES));
         let mut requests = vec![
             Request::NameDevice("fifteen-letters".parse().expect("a name")),
             Request::SetMtu(1428),
@@ -131,7 +134,7 @@ mod tests {
             b"\x03x",
             b"\x04\x02\0\0\x05\x94",
             b"\x04\x00\0\0\x05\x94adsl",
-            b"\x04\x02\0\0\x05\x94-rf",
+            b"\x04\x02\0\0\x05\x94a\nb",
             b"\x04\x04\0\0\x05\x94adsl",
             b"\x05",
         ] {

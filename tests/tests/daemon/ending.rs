@@ -78,6 +78,7 @@ fn a_daemon_whose_device_is_taken_away_fails_and_says_goodbye() {
     let mut both = start(&network);
     network.ip(Side::Client, "link delete mlvpn0");
     assert!(!both.0.expect_end().success(), "{}", both.0);
+    both.0.expect_log(&["mlvpn: device mlvpn0 was deleted by another program; start mlvpn again"]);
     assert_peer_left(&both.1);
 }
 

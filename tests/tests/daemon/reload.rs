@@ -39,6 +39,21 @@ fn assert_never_down(both: &(Daemon, Daemon), link: &str) {
     }
 }
 
+/// Sees what the script was told of routes, at each of its calls.
+fn assert_routes(daemon: &Daemon, expected: &[&str]) {
+    let calls = daemon.calls();
+    let routes: Vec<_> = calls.iter().map(|call| call.variable("IP4_ROUTES").unwrap_or_default()).collect();
+    assert_eq!(routes, expected, "{daemon}");
+}
+
+/// The same client for the other protocol.
+fn protocol2(client: &Configuration) -> Configuration {
+    const SECRET: &str = "q83vASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZ4k=";
+    let client = client.clone().without("general", "password").with("general", "protocol", "2");
+    let client = client.with("peer hub", "secret", SECRET).with("peer hub", "remotehost", "10.9.1.2");
+    client.with("peer hub", "remoteport", "5081")
+}
+
 #[test]
 fn links_are_added_removed_re_rated_and_moved_while_another_carries_on() {
     let Some(network) = Network::emulated(&["unlimited/1ms", "unlimited/1ms", "unlimited/1ms"]) else { return };
@@ -102,14 +117,26 @@ fn a_new_password_on_both_sides_takes_no_link_down() {
 fn a_broken_file_changes_nothing_and_vain_changes_are_reported() {
     let Some(network) = Network::emulated(&["unlimited/1ms", "unlimited/1ms"]) else { return };
     let (client, server) = patient(2);
-    let both = start_both(&network, &(client.clone(), server));
+    let both = start_both(&network, &(client.clone(), server.clone()));
     await_up(&both, 2);
     let stream = stream(&network);
-    let broken = client.clone().without_section("l2").with("l1", "remoteport", "no port");
-    both.0.reload(&broken);
+    let other = client.clone().without_section("l2").with("general", "ip4_routes", "203.0.113.0/24");
+    both.0.reload(&other.clone().with("l1", "remoteport", "no port"));
     both.0.expect_log(&["remoteport", "the configuration has errors; nothing was changed"]);
+    both.0.reload_as(&other, b"", 0o640);
+    both.0.expect_log(&["others than its owner can reach", "the configuration has errors; nothing was changed"]);
+    both.0.reload_as(&protocol2(&other), b"", 0o600);
+    both.0.expect_log(&["another protocol takes a restart; nothing was changed"]);
     both.0.expect_title("mlvpn: test @l1 @l2");
     stream.await_progress();
+    assert_never_down(&both, "l2");
+    // Back after the other end left it: what the script is told then is what it was told at first.
+    both.1.reload(&server.clone().without_section("l2"));
+    both.0.expect_calls(&["rtun_down l2"]);
+    assert_routes(&both.0, &["", "", "", ""]);
+    both.1.reload(&server);
+    both.0.expect_calls(&["rtun_up l2"]);
+    assert_routes(&both.0, &["", "", "", "", ""]);
     let vain = client.with("general", "interface_name", "other0").with("general", "tuntap", "tap");
     both.0.reload(&vain);
     both.0.expect_log(&["interface_name: the change takes effect after a restart", "tuntap: the change takes effect"]);
@@ -118,7 +145,22 @@ fn a_broken_file_changes_nothing_and_vain_changes_are_reported() {
     stream.finish();
     assert!(network.ip(Side::Client, "-brief link show").contains("mlvpn0"));
     assert_never_down(&both, "l1");
-    assert_never_down(&both, "l2");
+}
+
+#[test]
+fn a_comment_that_is_not_utf_8_keeps_no_file_from_being_read_again() {
+    let Some(network) = Network::emulated(&["unlimited/1ms", "unlimited/1ms"]) else { return };
+    let (client, server) = patient(1);
+    let both = start_both(&network, &(client.clone(), server.clone()));
+    await_up(&both, 1);
+    both.1.reload(&server.with_link(Side::Server, 2, Family::V4));
+    both.1.expect_log(&["reload: done"]);
+    let client = client.with("general", "ip4_routes", "203.0.113.0/24").with_link(Side::Client, 2, Family::V4);
+    both.0.reload_as(&client, b"# le caf\xe9 du coin\n", 0o600);
+    both.0.expect_log(&["reload: done"]);
+    both.0.expect_calls(&["rtun_up l2"]);
+    assert_routes(&both.0, &["", "", "203.0.113.0/24"]);
+    assert_never_down(&both, "l1");
 }
 
 #[test]
@@ -130,9 +172,7 @@ fn the_script_is_told_of_addresses_as_the_newest_file_has_them() {
     let client = client.with("general", "ip4_routes", "203.0.113.0/24").with_link(Side::Client, 2, Family::V4);
     reload(&both, &(client, server.with_link(Side::Server, 2, Family::V4)));
     both.0.expect_calls(&["rtun_up l2"]);
-    let calls = both.0.calls();
-    let routes: Vec<_> = calls.iter().map(|call| call.variable("IP4_ROUTES").unwrap_or_default()).collect();
-    assert_eq!(routes, ["", "", "203.0.113.0/24"]);
+    assert_routes(&both.0, &["", "", "203.0.113.0/24"]);
 }
 
 #[test]
