@@ -140,6 +140,8 @@ struct Service {
     scripts: Option<ScriptRunner>,
     /// The worker's device, once it was named.
     device: Option<InterfaceName>,
+    /// An MTU that was set while the status command ran, which may have been told an older one and set that after it.
+    mtu_to_repeat: Option<u32>,
     /// The worker's exit status, and when to stop waiting for scripts, once it ended.
     ended: Option<(u8, Instant)>,
 }
@@ -150,7 +152,17 @@ impl Service {
         reactor.register(&channel, Token::Monitor, Interest::Read)?;
         let scripts = plan.script.take().map(ScriptRunner::new);
         let environment = std::mem::take(&mut plan.environment);
-        Ok(Self { plan, environment, channel, worker, reactor, scripts, device: None, ended: None })
+        Ok(Self {
+            plan,
+            environment,
+            channel,
+            worker,
+            reactor,
+            scripts,
+            device: None,
+            mtu_to_repeat: None,
+            ended: None,
+        })
     }
 
     /// Serves the worker until it has ended and its last scripts are done; its exit status.
@@ -163,8 +175,13 @@ impl Service {
             if let Some(scripts) = &mut self.scripts {
                 scripts.poll(now);
             }
+            if self.is_script_idle()
+                && let Some(mtu) = self.mtu_to_repeat.take()
+            {
+                self.set_mtu(mtu);
+            }
             if let Some((status, until)) = self.ended
-                && (now >= until || self.scripts.as_ref().is_none_or(ScriptRunner::is_idle))
+                && (now >= until || self.is_script_idle())
             {
                 if let Some(scripts) = &mut self.scripts {
                     scripts.abandon();
@@ -246,10 +263,17 @@ impl Service {
         match request {
             Request::NameDevice(name) if self.device.is_none() => self.device = Some(name),
             Request::NameDevice(name) => log_warn!(Topic::Privsep, "the worker named a second device, {name}: ignored"),
-            Request::SetMtu(mtu) => self.set_mtu(mtu),
+            Request::SetMtu(mtu) => {
+                self.mtu_to_repeat = (!self.is_script_idle()).then_some(mtu);
+                self.set_mtu(mtu);
+            }
             Request::OpenConfig => self.send_config(),
             Request::RunScript { event, link, mtu } => self.run_script(event, link, mtu),
         }
+    }
+
+    fn is_script_idle(&self) -> bool {
+        self.scripts.as_ref().is_none_or(ScriptRunner::is_idle)
     }
 
     fn set_mtu(&self, mtu: u32) {

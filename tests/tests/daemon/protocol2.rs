@@ -6,6 +6,7 @@ use mlvpn_tests::configuration::protocol2::{keys, secret, with_keys, without_pee
 use mlvpn_tests::daemon::Daemon;
 use mlvpn_tests::network::{Network, Side, outside_address, tunnel_address};
 use mlvpn_tests::stream::Stream;
+use mlvpn_tests::wait;
 
 use crate::start_both;
 
@@ -36,6 +37,9 @@ fn two_daemons_that_know_each_others_keys_carry_data_both_ways() {
     carry_both_ways(&network);
     // 1500 bytes less 20 (IPv4), 8 (UDP) and 30 (protocol 2).
     both.0.expect_log(&["mtu 1442"]);
+    // The status command was told a smaller one, before the paths were measured, and must not have the last word.
+    let shown = || network.ip(Side::Client, "link show dev mlvpn0");
+    assert!(wait::becomes(|| shown().contains("mtu 1442")), "{}", shown());
     both.0.expect_title("mlvpn: test @l1 @l2");
     both.1.expect_title("mlvpn: test @router");
 }
