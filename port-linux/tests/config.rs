@@ -190,7 +190,7 @@ const RUNS_WITH: [(&str, &str); 22] = [
     ("tuntap = TUN", "[general] tuntap: neither \"tun\" nor \"tap\"; read as \"tap\"; write one of the two"),
     (
         "mtu = 1444",
-        "[general] mtu: 1444 makes datagrams of 1516 bytes, which fragment on links that carry 1500; \
+        "[general] mtu: 1444 makes datagrams of up to 1516 bytes, which fragment on links that carry 1500; \
          remove the line to have it computed, or give at most 1428",
     ),
     ("mtu = 9000", "[general] mtu: 9000 is out of range and taken as 1500 bytes; give a value from 576 to 1500"),

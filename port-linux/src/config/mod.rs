@@ -10,6 +10,7 @@ mod changes;
 mod checks;
 mod file;
 pub mod ini;
+mod mtu;
 pub mod options;
 mod peer_checks;
 mod peer_values;
@@ -28,6 +29,7 @@ pub use crate::interface::InterfaceName;
 pub use changes::Changes;
 pub use file::{MAX_FILE_BYTES, check, load, load_from, refused_permissions};
 pub use mlvpn_core::tunnel::peer::config::Network;
+pub(crate) use mtu::USUAL_PATH_MTU;
 pub use report::{MAX_REPORTS, Report, Severity};
 pub use secret::{PrivateKey, Secret};
 pub use types::{

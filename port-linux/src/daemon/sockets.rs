@@ -13,7 +13,7 @@ use super::links::LinkPort;
 use super::resolver::{self, Addresses, Resolver};
 use super::settings;
 use super::worker::{Worker, link_token};
-use crate::config::Protocol;
+use crate::config::{Protocol, USUAL_PATH_MTU};
 use crate::log::Topic;
 use crate::netlink::Change;
 use crate::privilege::Request;
@@ -91,7 +91,7 @@ impl Worker {
         let Some(port) = self.links.get(index).and_then(Option::as_ref) else { return };
         let Some(socket) = port.socket() else { return };
         let remote = port.remote();
-        let mtu = outgoing_mtu(socket.address(), remote).ok().flatten().unwrap_or(settings::USUAL_PATH_MTU);
+        let mtu = outgoing_mtu(socket.address(), remote).ok().flatten().unwrap_or(u32::from(USUAL_PATH_MTU));
         if self.config.general.protocol == Protocol::Two
             && let Err(why) = socket.set_fragmentation(Fragmentation::Never)
         {
@@ -183,8 +183,8 @@ impl Worker {
     pub(super) fn refresh_mtu(&mut self) {
         let open = self.links.iter().flatten().filter_map(|port| Some((port.socket()?.address(), port.remote())));
         let computed = open.map(|(address, remote)| {
-            let path = outgoing_mtu(address, remote).ok().flatten().unwrap_or(settings::USUAL_PATH_MTU);
-            settings::mtu(&self.config, path, address.family)
+            let path = outgoing_mtu(address, remote).ok().flatten().unwrap_or(u32::from(USUAL_PATH_MTU));
+            self.config.inner_mtu(path, address.family)
         });
         let Some(mtu) = self.config.general.mtu.or(computed.min()) else { return };
         if let Engine::Classic(tunnel) = &mut self.engine
@@ -214,7 +214,7 @@ impl Worker {
     pub(super) fn mtu_of_path(&self, port: &LinkPort, remote: SocketAddr) -> u16 {
         let address = port.socket().map(LinkSocket::address);
         let mtu = address.and_then(|address| outgoing_mtu(address, Some(remote)).ok().flatten());
-        u16::try_from(mtu.unwrap_or(settings::USUAL_PATH_MTU)).unwrap_or(u16::MAX)
+        u16::try_from(mtu.unwrap_or(u32::from(USUAL_PATH_MTU))).unwrap_or(u16::MAX)
     }
 
     /// Starts over with an engine for the configuration as it is now; every link must have been removed.

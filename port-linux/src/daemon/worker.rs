@@ -68,7 +68,7 @@ impl Worker {
         monitor: Monitor,
         title: Option<(ProcessTitle, String)>,
     ) -> Result<Self, Box<dyn std::error::Error>> {
-        let mtu = config.general.mtu.unwrap_or_else(|| settings::starting_mtu(&config));
+        let mtu = config.general.mtu.unwrap_or_else(|| config.usual_inner_mtu());
         let general = &config.general;
         let device = TunDevice::create(general.interface_name.as_str(), general.tuntap, u32::from(mtu))?;
         log_info!(Topic::Tuntap, "created {} interface {}", device.kind(), device.name());
