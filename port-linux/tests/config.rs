@@ -38,6 +38,17 @@ fn refuse(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_file_that_is_no_text_is_one_error_at_its_first_nul() {
+    let text = format!("[general]\n\u{7f}ELF\0\n{}", "\u{1} = \0\n[\n".repeat(500));
+    let reports = Config::parse("mlvpn", &text).expect_err("no configuration");
+    let said: Vec<_> = reports.iter().map(ToString::to_string).collect();
+    let expected = "mlvpn:2: this is no text file: the line has a NUL byte; \
+        check that this is the file you meant; if it is, remove the NUL";
+    assert_eq!(said, [expected]);
+    assert!(reports[0].severity == Severity::Error);
+}
+
+#[test]
 fn a_plain_client_and_server_are_read_without_a_word() {
     let (config, reports) = accept(CLIENT);
     assert_eq!(reports, [""; 0]);

@@ -3,7 +3,7 @@
 //!
 //! Text goes through [`ini`] (sections and entries) and the table of [`options`] (what each entry may be), and comes
 //! out as a [`Config`]. What MLVPN 2.3.5 runs with, we run with, and say as a warning what it kept silent about; an
-//! error is what it stops at, or what would be unsafe to go on with.
+//! error is what it stops at, or what would be unsafe to go on with, or no text at all.
 
 mod addresses;
 mod changes;
@@ -64,6 +64,9 @@ impl Config {
     /// What keeps mlvpn from running with the text, and the warnings besides.
     pub fn parse(name: &str, text: &str) -> Loaded {
         let file: Arc<str> = Arc::from(name);
+        if let Some(report) = ini::not_text(&file, text) {
+            return Err(vec![report]);
+        }
         let mut reports = Reports::new();
         let document = ini::parse(&file, text, &mut reports);
         let config = read::config(&file, &document, &mut reports);
