@@ -13,8 +13,14 @@ const LONGEST: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
     next_wait: Duration,
-    /// When to try again; `None` while nothing failed.
-    retry_at: Option<Instant>,
+    /// When the last attempt failed and when to make the next; `None` while nothing failed.
+    failed: Option<Failed>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Failed {
+    at: Instant,
+    retry_at: Instant,
 }
 
 impl Default for Backoff {
@@ -27,14 +33,14 @@ impl Backoff {
     /// Nothing failed yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { next_wait: FIRST, retry_at: None }
+        Self { next_wait: FIRST, failed: None }
     }
 
     /// An attempt failed at `now`; says when to make the next.
     pub fn failed(&mut self, now: Instant) -> Instant {
         let retry_at = now + self.next_wait;
         self.next_wait = (self.next_wait * 2).min(LONGEST);
-        self.retry_at = Some(retry_at);
+        self.failed = Some(Failed { at: now, retry_at });
         retry_at
     }
 
@@ -43,23 +49,24 @@ impl Backoff {
         *self = Self::new();
     }
 
-    /// The world changed (an address appeared): the next attempt may be made at once, and waits start short again.
-    pub fn hurry(&mut self, now: Instant) {
-        if self.retry_at.is_some() {
-            *self = Self { next_wait: FIRST, retry_at: Some(now) };
+    /// The world changed (an address appeared): the next attempt may be made at once, but not within `spacing` of the
+    /// last. The waits go on growing, so that a world that changes all the time is not asked all the time.
+    pub fn hurry(&mut self, now: Instant, spacing: Duration) {
+        if let Some(failed) = &mut self.failed {
+            failed.retry_at = failed.retry_at.min(now.max(failed.at + spacing));
         }
     }
 
     /// When to try again; `None` while nothing failed.
     #[must_use]
-    pub const fn retry_at(&self) -> Option<Instant> {
-        self.retry_at
+    pub fn retry_at(&self) -> Option<Instant> {
+        self.failed.map(|failed| failed.retry_at)
     }
 
     /// Whether an attempt may be made at `now`.
     #[must_use]
     pub fn is_due(&self, now: Instant) -> bool {
-        self.retry_at.is_none_or(|retry_at| retry_at <= now)
+        self.retry_at().is_none_or(|retry_at| retry_at <= now)
     }
 }
 
@@ -89,15 +96,35 @@ mod tests {
     }
 
     #[test]
-    fn a_change_makes_the_next_attempt_due_at_once_but_wakes_nothing_that_did_not_fail() {
+    fn a_change_brings_the_next_attempt_forward_but_wakes_nothing_that_did_not_fail() {
         let mut backoff = Backoff::new();
-        let now = Instant::from_micros(5);
-        backoff.hurry(now);
+        let (now, second) = (Instant::from_micros(5), Duration::from_secs(1));
+        backoff.hurry(now, second);
         assert_eq!(backoff.retry_at(), None);
-        backoff.failed(now);
-        backoff.failed(now);
-        backoff.hurry(now);
-        assert!(backoff.is_due(now));
-        assert_eq!(backoff.failed(now), now + Duration::from_secs(1));
+        for _ in 0..4 {
+            backoff.failed(now);
+        }
+        backoff.hurry(now + second * 3, second);
+        assert_eq!(backoff.retry_at(), Some(now + second * 3));
+        backoff.hurry(now + second * 5, second);
+        assert_eq!(backoff.retry_at(), Some(now + second * 3), "a later change puts nothing off");
+    }
+
+    #[test]
+    fn changes_without_end_are_one_attempt_a_spacing_and_the_waits_grow_on() {
+        let mut backoff = Backoff::new();
+        let second = Duration::from_secs(1);
+        let mut attempts = 0;
+        for millis in 0..10_000 {
+            let now = Instant::ORIGIN + Duration::from_millis(millis);
+            if backoff.is_due(now) {
+                attempts += 1;
+                backoff.failed(now);
+            }
+            backoff.hurry(now, second);
+        }
+        assert_eq!(attempts, 10);
+        let now = Instant::ORIGIN + second * 10;
+        assert_eq!(backoff.failed(now), now + second * 60);
     }
 }

@@ -15,6 +15,8 @@ use crate::keys::KeyCommand;
 const DEFAULT_CONFIG: &str = "mlvpn.conf";
 /// Whom root becomes when nobody says.
 const DEFAULT_USER: &str = "mlvpn";
+/// In less TCP does not find its speed on any link, and the figures mean nothing.
+const MIN_DEMO_SECONDS: i64 = 5;
 /// An hour of demonstration is more than anyone watches.
 const MAX_DEMO_SECONDS: i64 = 3600;
 
@@ -64,7 +66,7 @@ pub struct DemoOptions {
     pub kernel: bool,
     /// `--links`: the emulated links as written, like `40mbit/10ms,10mbit/40ms/1%`.
     pub links: Option<String>,
-    /// `--seconds`: how long, 1 to 3600.
+    /// `--seconds`: how long, 5 to 3600.
     pub seconds: Option<u32>,
     /// `--json`: figures for programs.
     pub json: bool,
@@ -198,12 +200,12 @@ fn check_command() -> Command {
 }
 
 fn demo_command() -> Command {
-    let seconds = value_parser!(u32).range(1..=MAX_DEMO_SECONDS);
+    let seconds = value_parser!(u32).range(MIN_DEMO_SECONDS..=MAX_DEMO_SECONDS);
     Command::new("demo").about("Show a tunnel over emulated links at work").args_override_self(true).args([
         flag("kernel").help("Use real devices and kernel TCP in network namespaces"),
         with_value("links", "SPEC", value_parser!(String))
             .help("Rate, delay and loss of each link, as 40mbit/10ms,10mbit/40ms/1%"),
-        with_value("seconds", "N", seconds.into()).help("How long to run"),
+        with_value("seconds", "N", seconds.into()).help("How long to run, 5 to 3600 [default: 26]"),
         flag("json").help("Print the figures as JSON"),
         with_value("svg", "FILE", value_parser!(PathBuf)).help("Draw throughput over time to FILE"),
     ])
@@ -339,7 +341,8 @@ mod tests {
             ("nonsense", "nonsense"),
             ("check", "FILE"),
             ("keygen x", "unexpected argument 'x'"),
-            ("demo --seconds 0", "0 is not in 1..=3600"),
+            ("demo --seconds 0", "0 is not in 5..=3600"),
+            ("demo --seconds 4", "4 is not in 5..=3600"),
             ("demo --seconds x", "invalid value 'x'"),
             ("demo --config x", "unexpected argument '--config'"),
         ] {

@@ -125,6 +125,14 @@ pub fn set_up(name: &InterfaceName) -> io::Result<()> {
     sys::set_interface_up(request_socket()?, name)
 }
 
+/// The kernel's number for the interface `name`.
+///
+/// # Errors
+/// The kernel's refusal: `ENODEV` when there is no such interface now.
+pub fn index(name: &InterfaceName) -> io::Result<u32> {
+    Ok(nix::net::if_::if_nametoindex(name.as_str())?)
+}
+
 /// The interface that has the address `local` now; `None` when none has.
 ///
 /// # Errors

@@ -347,12 +347,11 @@ impl fmt::Display for Family {
 
 impl fmt::Display for LinkAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.bind_addr {
-            Some(ip) => write!(f, "{ip}")?,
-            None => write!(f, "any {} address", self.family)?,
-        }
-        if self.bind_port != 0 {
-            write!(f, " port {}", self.bind_port)?;
+        match (self.bind_addr, self.bind_port) {
+            (Some(ip), 0) => write!(f, "{ip}")?,
+            (Some(ip), port) => write!(f, "{ip} port {port}")?,
+            (None, 0) => write!(f, "any {} address", self.family)?,
+            (None, port) => write!(f, "{} port {port}", self.family)?,
         }
         match self.interface {
             Some(name) => write!(f, " on interface {name}"),
@@ -363,13 +362,13 @@ impl fmt::Display for LinkAddress {
 
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let step = match self.step {
-            Step::Socket => "open a socket for",
-            Step::Options => "set up the socket for",
-            Step::Interface => "use the interface of",
-            Step::Bind => "bind to",
-        };
-        write!(f, "cannot {step} {}: {}; {}", self.address, self.error, self.advice())
+        match (self.step, self.address.interface) {
+            (Step::Socket, _) => write!(f, "cannot open an {} socket", self.address.family)?,
+            (Step::Options, _) => write!(f, "cannot set up an {} socket", self.address.family)?,
+            (Step::Interface, Some(name)) => write!(f, "cannot use interface {name}")?,
+            (Step::Interface, None) | (Step::Bind, _) => write!(f, "cannot bind to {}", self.address)?,
+        }
+        write!(f, ": {}; {}", self.error, self.advice())
     }
 }
 
@@ -462,6 +461,21 @@ mod tests {
             let mixed = LinkSocket::open(&LinkAddress { family: Family::V6, ..address }).expect_err("mixed");
             assert!(!mixed.is_temporary() && mixed.to_string().contains("bindhost"), "{mixed}");
         });
+    }
+
+    #[test]
+    fn why_a_socket_did_not_open_reads_as_a_sentence() {
+        let any = LinkAddress { bind_addr: None, bind_port: 0, interface: None, family: Family::V4 };
+        let on = LinkAddress { interface: Some("wan0".parse().expect("a name")), ..any };
+        let said = |step, address, errno: Errno| OpenError { step, address, error: errno.into() }.to_string();
+        for (said, expected) in [
+            (said(Step::Interface, on, Errno::ENODEV), "cannot use interface wan0: No such device"),
+            (said(Step::Bind, LinkAddress { bind_port: 53, ..on }, Errno::EACCES), "cannot bind to IPv4 port 53 on"),
+            (said(Step::Bind, from("192.0.2.1"), Errno::EADDRNOTAVAIL), "cannot bind to 192.0.2.1: Cannot assign"),
+            (said(Step::Socket, any, Errno::EAFNOSUPPORT), "cannot open an IPv4 socket: Address family"),
+        ] {
+            assert!(said.starts_with(expected), "{said}");
+        }
     }
 
     #[test]

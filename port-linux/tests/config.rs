@@ -38,6 +38,17 @@ fn refuse(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_file_that_is_no_text_is_one_error_at_its_first_nul() {
+    let text = format!("[general]\n\u{7f}ELF\0\n{}", "\u{1} = \0\n[\n".repeat(500));
+    let reports = Config::parse("mlvpn", &text).expect_err("no configuration");
+    let said: Vec<_> = reports.iter().map(ToString::to_string).collect();
+    let expected = "mlvpn:2: this is no text file: the line has a NUL byte; \
+        check that this is the file you meant; if it is, remove the NUL";
+    assert_eq!(said, [expected]);
+    assert!(reports[0].severity == Severity::Error);
+}
+
+#[test]
 fn a_plain_client_and_server_are_read_without_a_word() {
     let (config, reports) = accept(CLIENT);
     assert_eq!(reports, [""; 0]);
@@ -190,7 +201,7 @@ const RUNS_WITH: [(&str, &str); 22] = [
     ("tuntap = TUN", "[general] tuntap: neither \"tun\" nor \"tap\"; read as \"tap\"; write one of the two"),
     (
         "mtu = 1444",
-        "[general] mtu: 1444 makes datagrams of 1516 bytes, which fragment on links that carry 1500; \
+        "[general] mtu: 1444 makes datagrams of up to 1516 bytes, which fragment on links that carry 1500; \
          remove the line to have it computed, or give at most 1428",
     ),
     ("mtu = 9000", "[general] mtu: 9000 is out of range and taken as 1500 bytes; give a value from 576 to 1500"),

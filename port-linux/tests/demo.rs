@@ -94,7 +94,7 @@ fn with_kernel_the_same_comes_of_real_devices() {
 
 #[test]
 fn without_a_terminal_plain_lines_and_a_table_are_printed() {
-    let output = demo(&["--seconds", "3"]).output().expect("cargo built the program");
+    let output = demo(&["--seconds", "5"]).output().expect("cargo built the program");
     let out = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{out}{}", text(&output.stderr));
     for part in
@@ -117,22 +117,33 @@ fn links_that_mean_nothing_exit_with_2_and_name_the_part() {
 }
 
 #[test]
-fn a_drawing_that_cannot_be_written_is_a_failure() {
-    let output = demo(&["--links", "5mbit/5ms", "--seconds", "1", "--svg", "/nonexistent/demo.svg"]).output();
+fn too_short_a_demo_is_a_usage_error() {
+    let output = demo(&["--seconds", "1"]).output().expect("cargo built the program");
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""));
+    assert!(text(&output.stderr).contains("1 is not in 5..=3600"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_drawing_that_cannot_be_written_is_a_failure_before_anything_is_shown() {
+    let output = demo(&["--links", "5mbit/5ms", "--seconds", "3600", "--svg", "/nonexistent/demo.svg"]).output();
     let output = output.expect("cargo built the program");
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), ""));
     assert!(text(&output.stderr).contains("/nonexistent/demo.svg"), "{}", text(&output.stderr));
 }
 
 #[test]
 fn interrupted_it_ends_at_once_and_leaves_nothing() {
     for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
-        let mut child = spawn(&["--seconds", "3600"], &std::env::temp_dir());
+        let scratch = Scratch::new(signal.as_str());
+        let drawing = scratch.0.join("demo.svg");
+        let drawing = drawing.to_str().expect("made from text");
+        let mut child = spawn(&["--seconds", "3600", "--svg", drawing], &std::env::temp_dir());
         // What it prints first comes after it began to catch signals.
         let mut first = [0; 1];
         std::io::Read::read_exact(child.stdout.as_mut().expect("piped"), &mut first).expect("it says something");
         send(&child, signal);
         assert_eq!(wait(&mut child).code(), Some(code));
+        assert!(scratch.is_empty(), "an empty drawing was left");
     }
 }
 

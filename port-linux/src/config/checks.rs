@@ -1,28 +1,16 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! What no value alone can show: sockets that collide, datagrams that fragment, data anyone can read.
 
-use std::net::Ipv6Addr;
 use std::sync::Arc;
+
+use mlvpn_core::words::limits::MIN_MTU_IPV6;
 
 use super::Config;
 use super::ini::Document;
+use super::mtu::USUAL_PATH_MTU;
 use super::read::GENERAL;
 use super::report::{Report, Reports, quotable};
 use super::types::{Link, Protocol};
-use crate::device::DeviceKind;
-
-/// What an Ethernet link carries in one frame.
-const LINK_MTU: u16 = 1500;
-/// The tunnel's own header.
-const HEADER_BYTES: u16 = 28;
-/// Poly1305's tag, on everything that is sealed.
-const TAG_BYTES: u16 = 16;
-/// An Ethernet header, inside the tunnel when the device is a TAP.
-const ETHERNET_BYTES: u16 = 14;
-/// IPv4 (20) or IPv6 (40) and UDP (8).
-const OUTER_BYTES: [u16; 2] = [28, 48];
-/// Every IPv6 link must carry this much (RFC 8200, section 5).
-const IPV6_MIN_MTU: u16 = 1280;
 
 /// Two links bound to the same address and port get each other's packets, or one of them none.
 pub(crate) fn sockets(file: &Arc<str>, document: &Document, config: &Config, reports: &mut Reports) {
@@ -45,29 +33,20 @@ fn share_socket(a: &Link, b: &Link) -> bool {
 /// A configured MTU that makes datagrams larger than an ordinary link carries costs speed, or the connection.
 pub(crate) fn mtu(file: &Arc<str>, document: &Document, config: &Config, reports: &mut Reports) {
     let Some(mtu) = config.general.mtu else { return };
-    let largest = largest_mtu(config);
+    let largest = config.usual_inner_mtu();
     // Protocol 2 finds out what each path carries, and lowers the device's MTU to it.
     if mtu > largest && config.general.protocol == Protocol::Classic {
-        let outer = mtu + (LINK_MTU - largest);
-        let message = format!("{mtu} makes datagrams of {outer} bytes, which fragment on links that carry {LINK_MTU}");
+        let outer = mtu + (USUAL_PATH_MTU - largest);
+        let message = format!(
+            "{mtu} makes datagrams of up to {outer} bytes, which fragment on links that carry {USUAL_PATH_MTU}"
+        );
         let advice = format!("remove the line to have it computed, or give at most {largest}");
         reports.push(general(file, document, "mtu", message, advice));
     }
-    if mtu < IPV6_MIN_MTU && config.general.ip6.is_some() {
+    if mtu < MIN_MTU_IPV6 && config.general.ip6.is_some() {
         let message = format!("{mtu} is less than IPv6 needs");
-        reports.push(general(file, document, "mtu", message, format!("give at least {IPV6_MIN_MTU}, or remove ip6")));
+        reports.push(general(file, document, "mtu", message, format!("give at least {MIN_MTU_IPV6}, or remove ip6")));
     }
-}
-
-/// The largest packet that fits an ordinary link whole.
-fn largest_mtu(config: &Config) -> u16 {
-    let over_ipv6 = config.links.iter().any(|link| {
-        let hosts = [&link.remotehost, &link.bindhost];
-        hosts.into_iter().flatten().any(|host| host.parse::<Ipv6Addr>().is_ok())
-    });
-    let tag = if config.general.cleartext_data { 0 } else { TAG_BYTES };
-    let inner = if config.general.tuntap == DeviceKind::Tap { ETHERNET_BYTES } else { 0 };
-    LINK_MTU - OUTER_BYTES[usize::from(over_ipv6)] - HEADER_BYTES - tag - inner
 }
 
 /// Whoever sees the links can read and forge what is not sealed.

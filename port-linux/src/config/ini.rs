@@ -98,6 +98,14 @@ impl Entry {
 
 const BLANK: [char; 2] = [' ', '\t'];
 
+/// What is wrong with a file that is no text: no text has a NUL byte, and every line of such a file would be reported.
+pub(crate) fn not_text(file: &Arc<str>, text: &str) -> Option<Report> {
+    let (before, _) = text.split_once('\0')?;
+    let line = u32::try_from(before.split('\n').count()).unwrap_or(u32::MAX);
+    let message = "this is no text file: the line has a NUL byte";
+    Some(Report::error(file, message, "check that this is the file you meant; if it is, remove the NUL").at(line))
+}
+
 /// Reads a whole file. The work is linear in its length.
 pub(crate) fn parse(file: &Arc<str>, text: &str, reports: &mut Reports) -> Document {
     let document = Document { sections: Vec::new() };
@@ -136,8 +144,7 @@ impl Parser<'_> {
             return Flow::Go;
         }
         let line = Zeroizing::new(line.replace('\r', ""));
-        let line = self.until_nul(&line, number);
-        let marks = Marks::of(line);
+        let marks = Marks::of(&line);
         let body = &line[..marks.end];
         let trimmed = body.trim_matches(BLANK);
         if trimmed.is_empty() {
@@ -161,13 +168,6 @@ impl Parser<'_> {
 
     fn warn(&mut self, line: u32, message: &str, advice: &str) {
         self.say(line, Report::warning(self.file, message, advice));
-    }
-
-    /// 2.3.5 handles lines as C strings: they end at a NUL.
-    fn until_nul<'t>(&mut self, line: &'t str, number: u32) -> &'t str {
-        let Some(nul) = line.find('\0') else { return line };
-        self.warn(number, "the line has a NUL character; what follows it is ignored", "remove the NUL");
-        &line[..nul]
     }
 
     fn header(&mut self, trimmed: &str, number: u32) -> Flow {
@@ -416,7 +416,6 @@ mod tests {
                 "f:2: [s] k: the value ends at '#'; \
                  put the value in double quotes if '#' is part of it, else a space before '#'",
             ),
-            ("k = v\0w", "v", "f:2: [s] the line has a NUL character; what follows it is ignored; remove the NUL"),
         ];
         for (line, value, report) in cases {
             let (rows, reports) = read(&format!("[s]\n{line}\n"));

@@ -3,13 +3,14 @@
 //!
 //! Text goes through [`ini`] (sections and entries) and the table of [`options`] (what each entry may be), and comes
 //! out as a [`Config`]. What MLVPN 2.3.5 runs with, we run with, and say as a warning what it kept silent about; an
-//! error is what it stops at, or what would be unsafe to go on with.
+//! error is what it stops at, or what would be unsafe to go on with, or no text at all.
 
 mod addresses;
 mod changes;
 mod checks;
 mod file;
 pub mod ini;
+mod mtu;
 pub mod options;
 mod peer_checks;
 mod peer_values;
@@ -28,6 +29,7 @@ pub use crate::interface::InterfaceName;
 pub use changes::Changes;
 pub use file::{MAX_FILE_BYTES, check, load, load_from, refused_permissions};
 pub use mlvpn_core::tunnel::peer::config::Network;
+pub(crate) use mtu::USUAL_PATH_MTU;
 pub use report::{MAX_REPORTS, Report, Severity};
 pub use secret::{PrivateKey, Secret};
 pub use types::{
@@ -62,6 +64,9 @@ impl Config {
     /// What keeps mlvpn from running with the text, and the warnings besides.
     pub fn parse(name: &str, text: &str) -> Loaded {
         let file: Arc<str> = Arc::from(name);
+        if let Some(report) = ini::not_text(&file, text) {
+            return Err(vec![report]);
+        }
         let mut reports = Reports::new();
         let document = ini::parse(&file, text, &mut reports);
         let config = read::config(&file, &document, &mut reports);

@@ -4,11 +4,13 @@
 use std::net::{IpAddr, SocketAddr};
 
 use mlvpn_core::words::limits::MAX_DATAGRAM;
-use mlvpn_core::words::time::Instant;
+use mlvpn_core::words::time::{Duration, Instant};
 
 use super::resolver::{Addresses, Question};
 use crate::backoff::Backoff;
 use crate::config;
+use crate::interface;
+use crate::log::RateLimit;
 use crate::netlink::Change;
 use crate::socket::{Family, LinkAddress, LinkSocket, OpenError, SendError};
 
@@ -21,6 +23,11 @@ pub(super) struct LinkPort {
     remote: Option<SocketAddr>,
     /// When to try again; armed exactly while there is no socket and no answer of the resolver is awaited.
     backoff: Backoff,
+    /// What the last failure was about.
+    failure: Failure,
+    complaints: Complaints,
+    /// The local address that was logged last.
+    announced: Option<IpAddr>,
     /// The question that is with the resolver.
     asked: Option<u64>,
     /// A datagram the socket had no room for.
@@ -32,6 +39,63 @@ struct Unsent {
     bytes: Box<[u8; MAX_DATAGRAM]>,
     len: usize,
     to: SocketAddr,
+}
+
+/// A change of the network brings an attempt forward no closer than this to the last: changes come in swarms.
+const SPACING: Duration = Duration::from_secs(1);
+
+/// The same for names, which any change may make resolvable and few do: each attempt is a question to a name server.
+const NAME_SPACING: Duration = Duration::from_secs(5);
+
+/// What a link's failure was about, which says what may end it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// A name has no address, or nobody could be asked.
+    Name,
+    /// What the link binds to is missing, or held by another.
+    Local,
+    /// The open socket could not send.
+    Unreachable,
+}
+
+/// How loudly to say something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loudness {
+    /// It is new.
+    Warn,
+    /// It was said before, and so many times more in silence since it was last said.
+    Again(u64),
+    /// It was said lately.
+    Debug,
+}
+
+/// What was said of a link lately, so that what repeats does not fill the log.
+#[derive(Debug)]
+struct Complaints {
+    said: Vec<String>,
+    again: RateLimit,
+}
+
+impl Complaints {
+    /// More sentences than a link has reasons to fail in turn.
+    const MOST: usize = 4;
+
+    fn new() -> Self {
+        Self { said: Vec::new(), again: RateLimit::new(Duration::from_secs(60)) }
+    }
+
+    fn loudness(&mut self, why: &str, now: Instant) -> Loudness {
+        if !self.said.iter().any(|said| said == why) {
+            if self.said.len() == Self::MOST {
+                self.said.remove(0);
+            }
+            self.said.push(why.to_owned());
+            // The minute until it is said again begins now.
+            self.again.admit(now);
+            return Loudness::Warn;
+        }
+        self.again.admit(now).map_or(Loudness::Debug, Loudness::Again)
+    }
 }
 
 /// What became of a datagram.
@@ -50,7 +114,17 @@ pub(super) enum Sent {
 impl LinkPort {
     /// A link without a socket, due to be opened.
     pub(super) fn new(config: config::Link) -> Self {
-        Self { config, socket: None, remote: None, backoff: Backoff::new(), asked: None, unsent: None }
+        Self {
+            config,
+            socket: None,
+            remote: None,
+            backoff: Backoff::new(),
+            failure: Failure::Local,
+            complaints: Complaints::new(),
+            announced: None,
+            asked: None,
+            unsent: None,
+        }
     }
 
     /// What to resolve before opening.
@@ -97,8 +171,20 @@ impl LinkPort {
     }
 
     /// Notes that the link did not open, or broke, and says when it is tried again.
-    pub(super) fn failed(&mut self, now: Instant) -> Instant {
+    pub(super) fn failed(&mut self, failure: Failure, now: Instant) -> Instant {
+        self.asked = None;
+        self.failure = failure;
         self.backoff.failed(now)
+    }
+
+    /// How loudly to say why the link failed.
+    pub(super) fn loudness(&mut self, why: &str, now: Instant) -> Loudness {
+        self.complaints.loudness(why, now)
+    }
+
+    /// Whether the socket's local address is another than the one announced before; it is announced now.
+    pub(super) fn announces(&mut self, local: IpAddr) -> bool {
+        self.announced.replace(local) != Some(local)
     }
 
     /// Notes that the link is up: the next failure is a first one.
@@ -106,10 +192,43 @@ impl LinkPort {
         self.backoff.succeeded();
     }
 
-    /// Something about the machine's network got better: try soon.
-    pub(super) fn hurry(&mut self, now: Instant) {
-        if self.socket.is_none() {
-            self.backoff.hurry(now);
+    /// Follows a change of the machine's network: when it can end what failed last, the link is tried soon.
+    pub(super) fn hurry(&mut self, change: &Change, now: Instant) {
+        if self.socket.is_none() && self.is_concerned_by(change) {
+            let spacing = if self.failure == Failure::Name { NAME_SPACING } else { SPACING };
+            self.backoff.hurry(now, spacing);
+        }
+    }
+
+    fn is_concerned_by(&self, change: &Change) -> bool {
+        match (change, self.failure) {
+            (Change::LinkDown(_) | Change::AddressRemoved(..), _) | (Change::RouteChanged, Failure::Local) => false,
+            // The resolver may use any interface, whatever the link is bound to.
+            (Change::Overrun, _)
+            | (Change::LinkUp(_) | Change::AddressAdded(..), Failure::Name)
+            | (Change::RouteChanged, Failure::Name | Failure::Unreachable) => true,
+            (Change::LinkUp(interface), failure) => match self.config.bindinterface {
+                Some(bound) => interface.name == Some(bound),
+                // An address can be bound to whether its interface is up or not, but not used.
+                None => failure == Failure::Unreachable || self.configured_address().is_none(),
+            },
+            (Change::AddressAdded(index, address), _) => match (self.configured_address(), self.config.bindinterface) {
+                (Some(bound), _) => *address == bound,
+                (None, Some(bound)) => interface::index(&bound).is_ok_and(|bound| bound == *index),
+                (None, None) => true,
+            },
+        }
+    }
+
+    /// The address to bind to, where the configuration has it as such.
+    fn configured_address(&self) -> Option<IpAddr> {
+        self.config.bindhost.as_ref().and_then(|host| host.parse().ok())
+    }
+
+    /// Notes that what the link needs went away while it was closed: a route that comes or goes does not bring it back.
+    pub(super) fn lose(&mut self) {
+        if self.socket.is_none() && self.failure == Failure::Unreachable {
+            self.failure = Failure::Local;
         }
     }
 
@@ -157,7 +276,7 @@ impl LinkPort {
         self.unsent.is_some()
     }
 
-    /// Whether `change` took away what the open socket is bound to.
+    /// Whether `change` took away what the link is bound to.
     pub(super) fn is_broken_by(&self, change: &Change) -> bool {
         match change {
             Change::LinkDown(interface) => {
@@ -179,5 +298,104 @@ impl LinkPort {
             room.copy_from_slice(datagram);
             self.unsent = Some(Unsent { bytes, len: datagram.len(), to });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::Interface;
+
+    /// The first link of a client's configuration.
+    fn port(options: &str) -> LinkPort {
+        let text = format!(
+            "[general]\nmode = \"client\"\npassword = \"a long enough password\"\n\
+             [l1]\nremotehost = \"192.0.2.1\"\nremoteport = 5080\n{options}\n"
+        );
+        let (config, _) = config::Config::parse("mlvpn.conf", &text).expect("a configuration");
+        LinkPort::new(config.links.into_iter().next().expect("a link"))
+    }
+
+    /// Whether the change brings a link's second attempt forward.
+    fn hurries(options: &str, failure: Failure, change: Change) -> bool {
+        let mut port = port(options);
+        for _ in 0..6 {
+            port.failed(failure, Instant::ORIGIN);
+        }
+        let later = Instant::ORIGIN + Duration::from_secs(6);
+        port.hurry(&change, later);
+        port.is_due(later)
+    }
+
+    fn up(name: &str) -> Change {
+        Change::LinkUp(Interface { index: 7, name: name.parse().ok() })
+    }
+
+    fn added(address: &str) -> Change {
+        Change::AddressAdded(7, address.parse().expect("an address"))
+    }
+
+    #[test]
+    fn a_change_hurries_the_links_it_can_concern_and_no_others() {
+        let interface = "bindinterface = \"wan0\"";
+        let address = "bindhost = \"192.0.2.9\"";
+        for (options, failure, change, expected) in [
+            (interface, Failure::Local, up("wan0"), true),
+            (interface, Failure::Local, up("wan1"), false),
+            (interface, Failure::Unreachable, up("wan1"), false),
+            (interface, Failure::Name, up("wan1"), true),
+            (address, Failure::Local, added("192.0.2.9"), true),
+            (address, Failure::Local, added("192.0.2.10"), false),
+            (address, Failure::Local, up("wan0"), false),
+            (address, Failure::Unreachable, up("wan0"), true),
+            ("", Failure::Local, up("wan0"), true),
+            ("", Failure::Local, added("192.0.2.10"), true),
+            ("", Failure::Local, Change::RouteChanged, false),
+            ("", Failure::Unreachable, Change::RouteChanged, true),
+            ("", Failure::Name, Change::RouteChanged, true),
+            (interface, Failure::Local, Change::Overrun, true),
+            ("", Failure::Name, Change::LinkDown(Interface { index: 7, name: None }), false),
+        ] {
+            assert_eq!(hurries(options, failure, change), expected, "{options} {failure:?} {change:?}");
+        }
+    }
+
+    #[test]
+    fn a_swarm_of_changes_asks_for_a_name_every_five_seconds_at_most() {
+        let mut port = port("");
+        let mut attempts = 0;
+        for millis in 0..60_000 {
+            let now = Instant::ORIGIN + Duration::from_millis(millis);
+            if port.is_due(now) {
+                attempts += 1;
+                port.failed(Failure::Name, now);
+            }
+            port.hurry(&Change::RouteChanged, now);
+        }
+        // At 0, 1, 3 and 7 s by the waits themselves, and every 5 s from then on.
+        assert_eq!(attempts, 4 + 10);
+    }
+
+    #[test]
+    fn a_link_whose_question_could_not_be_asked_is_tried_again() {
+        let mut port = port("");
+        port.wait_for_answer(1);
+        assert_eq!(port.retry_at(), None);
+        let retry_at = port.failed(Failure::Name, Instant::ORIGIN);
+        assert_eq!(port.retry_at(), Some(retry_at));
+        assert!(port.is_due(retry_at) && !port.takes_answer(1));
+    }
+
+    #[test]
+    fn what_repeats_is_a_warning_once_and_then_a_line_a_minute() {
+        let mut complaints = Complaints::new();
+        let at = |seconds| Instant::ORIGIN + Duration::from_secs(seconds);
+        assert_eq!(complaints.loudness("no address", at(0)), Loudness::Warn);
+        assert_eq!(complaints.loudness("no interface", at(1)), Loudness::Warn);
+        for second in 2..50 {
+            assert_eq!(complaints.loudness("no address", at(second)), Loudness::Debug);
+        }
+        assert!(matches!(complaints.loudness("no address", at(61)), Loudness::Again(48 | 49)));
+        assert_eq!(complaints.loudness("no address", at(62)), Loudness::Debug);
     }
 }

@@ -3,7 +3,6 @@
 
 use std::io;
 
-use mlvpn_core::memory::two::DATA_OVERHEAD;
 use mlvpn_core::state::handshake::{Identity, Offer, Responder};
 use mlvpn_core::state::identity::SharedSecret;
 use mlvpn_core::state::keys::ClassicKey;
@@ -13,9 +12,7 @@ use mlvpn_core::tunnel::peer::Peer;
 use mlvpn_core::tunnel::peer::config::{ClientCredentials, Network, PeerConfig};
 use mlvpn_core::tunnel::{self, Tunnel};
 use mlvpn_core::words::ids::Medium;
-use mlvpn_core::words::limits::{
-    CLASSIC_HEADER, CLASSIC_OVERHEAD, ETHERNET_HEADER, IPV4_HEADER, IPV6_HEADER, MAX_LINKS, VLAN_TAG, inner_mtu,
-};
+use mlvpn_core::words::limits::MAX_LINKS;
 use mlvpn_core::words::time::Duration;
 
 use super::client::{Client, ServerEngine};
@@ -23,13 +20,9 @@ use super::engine::Engine;
 use super::server::{PeerSettings, Server};
 use crate::config::{self, Config, DeviceKind, Link, Mode, Protocol};
 use crate::script::ScriptEnvironment;
-use crate::socket::Family;
 
 /// Handshakes a server reads in a second before it demands cookies: 287 us each on one core, so 3 % of it.
 const UNGUARDED_HANDSHAKES: u32 = 100;
-
-/// The MTU of a path nothing is known of: Ethernet's.
-pub(super) const USUAL_PATH_MTU: u32 = 1500;
 
 /// The engine's configuration.
 pub(super) fn tunnel(config: &Config, mtu: u16) -> tunnel::Config {
@@ -92,7 +85,7 @@ pub(super) fn peer_settings(config: &Config, peer: &config::Peer) -> PeerSetting
 fn peer_config(config: &Config, allowed: &[Network]) -> PeerConfig {
     PeerConfig {
         medium: medium(config.general.tuntap),
-        max_mtu: config.general.mtu.unwrap_or_else(|| starting_mtu(config)),
+        max_mtu: config.general.mtu.unwrap_or_else(|| config.usual_inner_mtu()),
         reorder: config.general.reorder_buffer_size > 0,
         offer: Offer { aes_in_hardware: has_aes(), max_links: u8::try_from(MAX_LINKS).unwrap_or(u8::MAX) },
         allowed: allowed.iter().copied().collect(),
@@ -153,24 +146,6 @@ pub(super) fn link(link: &Link) -> LinkSettings {
     }
 }
 
-/// The largest inner packet that needs no fragments on a path of `path_mtu` bytes.
-pub(super) fn mtu(config: &Config, path_mtu: u32, family: Family) -> u16 {
-    let ip_header = match family {
-        Family::V4 => IPV4_HEADER,
-        Family::V6 => IPV6_HEADER,
-    };
-    let own = match (config.general.protocol, config.general.cleartext_data) {
-        (Protocol::Two, _) => DATA_OVERHEAD,
-        (Protocol::Classic, false) => CLASSIC_OVERHEAD,
-        (Protocol::Classic, true) => CLASSIC_HEADER,
-    };
-    let frame = match config.general.tuntap {
-        DeviceKind::Tun => 0,
-        DeviceKind::Tap => ETHERNET_HEADER + VLAN_TAG,
-    };
-    inner_mtu(path_mtu, ip_header, own + frame)
-}
-
 /// What the status command is told, as written in the configuration.
 pub(super) fn script_environment(config: &Config) -> ScriptEnvironment {
     fn text(value: Option<impl ToString>) -> String {
@@ -207,12 +182,4 @@ fn medium(kind: DeviceKind) -> Medium {
         DeviceKind::Tun => Medium::Ip,
         DeviceKind::Tap => Medium::Ethernet,
     }
-}
-
-/// The MTU before any link is open: as if all paths were Ethernet, over IPv6 where a link says so.
-pub(super) fn starting_mtu(config: &Config) -> u16 {
-    let mentions_ipv6 = |host: &Option<String>| host.as_ref().is_some_and(|host| host.contains(':'));
-    let ipv6 = config.links.iter().any(|link| mentions_ipv6(&link.remotehost) || mentions_ipv6(&link.bindhost));
-    let family = if ipv6 { Family::V6 } else { Family::V4 };
-    mtu(config, USUAL_PATH_MTU, family)
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The worker's sockets: opened, watched, closed and opened again, and the MTU that follows from them.
 
+use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 
@@ -9,11 +10,11 @@ use mlvpn_core::words::limits::MAX_LINKS;
 use mlvpn_core::words::time::Instant;
 
 use super::engine::Engine;
-use super::links::LinkPort;
+use super::links::{Failure, LinkPort, Loudness};
 use super::resolver::{self, Addresses, Resolver};
 use super::settings;
 use super::worker::{Worker, link_token};
-use crate::config::Protocol;
+use crate::config::{Protocol, USUAL_PATH_MTU};
 use crate::log::Topic;
 use crate::netlink::Change;
 use crate::privilege::Request;
@@ -55,34 +56,52 @@ impl Worker {
         if let Some(addresses) = resolver::literal(&question) {
             return self.open_at(index, addresses, now);
         }
-        port.wait_for_answer(serial);
         match self.resolver() {
             Ok(resolver) => resolver.ask(question),
-            Err(why) => log_warn!(Topic::Dns, "cannot start the resolver: {why}"),
+            Err(why) => {
+                let why = format!("cannot start the resolver: {why}");
+                return self.fail_link(index, Failure::Name, &why, now);
+            }
+        }
+        if let Some(port) = self.links.get_mut(index).and_then(Option::as_mut) {
+            port.wait_for_answer(serial);
         }
     }
 
     fn open_at(&mut self, index: usize, addresses: Addresses, now: Instant) {
         let Some(port) = self.links.get_mut(index).and_then(Option::as_mut) else { return };
         let opened = port.open(addresses).map(|socket| {
-            let local = socket.local_addr().map_or_else(|_| "?".to_owned(), |local| local.to_string());
+            let local = socket.local_addr();
             (self.reactor.register(socket, link_token(index), Interest::Read), local)
         });
         match opened {
-            Ok((Ok(()), local)) => {
-                log_info!(Topic::Net, "{}: socket at {local}", port.config.name);
+            Ok((Ok(()), Ok(local))) => {
+                if port.announces(local.ip()) {
+                    log_info!(Topic::Net, "{}: socket at {local}", port.config.name);
+                } else {
+                    log_debug!(Topic::Net, "{}: socket at {local}", port.config.name);
+                }
                 self.join_link(index, now);
             }
-            Ok((Err(why), _)) => self.close_link(index, &why, now),
-            Err(why) => {
-                let retry = port.failed(now).since(now);
-                let name = &port.config.name;
-                if why.is_temporary() {
-                    log_info!(Topic::Net, "{name}: {why}; trying again in {} s", retry.millis() / 1_000);
-                } else {
-                    log_warn!(Topic::Net, "{name}: {why}; trying again in {} s", retry.millis() / 1_000);
-                }
+            Ok((Err(why), _) | (_, Err(why))) => self.close_link(index, Failure::Local, &why, now),
+            Err(why) => self.fail_link(index, Failure::Local, &why, now),
+        }
+    }
+
+    /// Notes and says why a link has no socket.
+    fn fail_link(&mut self, index: usize, failure: Failure, why: &dyn Display, now: Instant) {
+        let Some(port) = self.links.get_mut(index).and_then(Option::as_mut) else { return };
+        let within = port.failed(failure, now).since(now).millis() / 1_000;
+        let why = why.to_string();
+        let loudness = port.loudness(&why, now);
+        let name = &port.config.name;
+        let topic = if failure == Failure::Name { Topic::Dns } else { Topic::Net };
+        match loudness {
+            Loudness::Warn => log_warn!(topic, "{name}: {why}; trying again within {within} s"),
+            Loudness::Again(silently) => {
+                log_info!(topic, "{name}: {why}; trying again within {within} s ({silently} more not logged)")
             }
+            Loudness::Debug => log_debug!(topic, "{name}: {why}; trying again within {within} s"),
         }
     }
 
@@ -91,7 +110,7 @@ impl Worker {
         let Some(port) = self.links.get(index).and_then(Option::as_ref) else { return };
         let Some(socket) = port.socket() else { return };
         let remote = port.remote();
-        let mtu = outgoing_mtu(socket.address(), remote).ok().flatten().unwrap_or(settings::USUAL_PATH_MTU);
+        let mtu = outgoing_mtu(socket.address(), remote).ok().flatten().unwrap_or(u32::from(USUAL_PATH_MTU));
         if self.config.general.protocol == Protocol::Two
             && let Err(why) = socket.set_fragmentation(Fragmentation::Never)
         {
@@ -103,10 +122,8 @@ impl Worker {
     }
 
     /// Closes a link whose socket is of no use, to be opened again later.
-    pub(super) fn close_link(&mut self, index: usize, why: &dyn std::fmt::Display, now: Instant) {
-        let Some(port) = self.links.get_mut(index).and_then(Option::as_mut) else { return };
-        let retry = port.failed(now).since(now);
-        log_info!(Topic::Net, "{}: {why}; opening it again in {} s", port.config.name, retry.millis() / 1_000);
+    pub(super) fn close_link(&mut self, index: usize, failure: Failure, why: &dyn Display, now: Instant) {
+        self.fail_link(index, failure, why, now);
         self.shut_link(index);
     }
 
@@ -142,10 +159,7 @@ impl Worker {
             }
             match answer.found {
                 Ok(addresses) => self.open_at(answer.link, addresses, now),
-                Err(why) => {
-                    let retry = port.failed(now).since(now);
-                    log_warn!(Topic::Dns, "{}: {why}; asking again in {} s", port.config.name, retry.millis() / 1_000);
-                }
+                Err(why) => self.fail_link(answer.link, Failure::Name, &why, now),
             }
         }
     }
@@ -154,28 +168,26 @@ impl Worker {
         let now = clock::now();
         let mut changes = Vec::new();
         self.netlink.drain(|change| changes.push(change))?;
-        for change in changes {
-            self.follow(change, now);
+        for index in 0..self.links.len() {
+            self.follow(index, &changes, now);
+        }
+        if changes.iter().any(|change| matches!(change, Change::LinkUp(_) | Change::Overrun)) {
+            self.refresh_mtu();
         }
         Ok(())
     }
 
-    fn follow(&mut self, change: Change, now: Instant) {
-        for index in 0..self.links.len() {
-            let Some(port) = self.links.get_mut(index).and_then(Option::as_mut) else { continue };
-            if port.is_broken_by(&change) {
-                self.close_link(index, &"its interface went down or its address left", now);
-                continue;
+    /// Has a link follow the changes that came together: it is closed at most once, and tried again at most once.
+    fn follow(&mut self, index: usize, changes: &[Change], now: Instant) {
+        for change in changes {
+            let Some(port) = self.links.get_mut(index).and_then(Option::as_mut) else { return };
+            if !port.is_broken_by(change) {
+                port.hurry(change, now);
+            } else if port.socket().is_some() {
+                self.close_link(index, Failure::Local, &"its interface went down or its address left", now);
+            } else {
+                port.lose();
             }
-            match change {
-                Change::LinkUp(_) | Change::AddressAdded(..) | Change::RouteChanged | Change::Overrun => {
-                    port.hurry(now)
-                }
-                Change::LinkDown(_) | Change::AddressRemoved(..) => {}
-            }
-        }
-        if matches!(change, Change::LinkUp(_) | Change::Overrun) {
-            self.refresh_mtu();
         }
     }
 
@@ -183,8 +195,8 @@ impl Worker {
     pub(super) fn refresh_mtu(&mut self) {
         let open = self.links.iter().flatten().filter_map(|port| Some((port.socket()?.address(), port.remote())));
         let computed = open.map(|(address, remote)| {
-            let path = outgoing_mtu(address, remote).ok().flatten().unwrap_or(settings::USUAL_PATH_MTU);
-            settings::mtu(&self.config, path, address.family)
+            let path = outgoing_mtu(address, remote).ok().flatten().unwrap_or(u32::from(USUAL_PATH_MTU));
+            self.config.inner_mtu(path, address.family)
         });
         let Some(mtu) = self.config.general.mtu.or(computed.min()) else { return };
         if let Engine::Classic(tunnel) = &mut self.engine
@@ -214,7 +226,7 @@ impl Worker {
     pub(super) fn mtu_of_path(&self, port: &LinkPort, remote: SocketAddr) -> u16 {
         let address = port.socket().map(LinkSocket::address);
         let mtu = address.and_then(|address| outgoing_mtu(address, Some(remote)).ok().flatten());
-        u16::try_from(mtu.unwrap_or(settings::USUAL_PATH_MTU)).unwrap_or(u16::MAX)
+        u16::try_from(mtu.unwrap_or(u32::from(USUAL_PATH_MTU))).unwrap_or(u16::MAX)
     }
 
     /// Starts over with an engine for the configuration as it is now; every link must have been removed.

@@ -12,7 +12,7 @@ use mlvpn_core::words::time::{Duration, Instant};
 
 use super::engine::{Engine, WINDOW};
 use super::failover::Failover;
-use super::links::{LinkPort, Sent};
+use super::links::{Failure, LinkPort, Sent};
 use super::resolver::Resolver;
 use super::settings;
 use crate::config::Config;
@@ -68,7 +68,7 @@ impl Worker {
         monitor: Monitor,
         title: Option<(ProcessTitle, String)>,
     ) -> Result<Self, Box<dyn std::error::Error>> {
-        let mtu = config.general.mtu.unwrap_or_else(|| settings::starting_mtu(&config));
+        let mtu = config.general.mtu.unwrap_or_else(|| config.usual_inner_mtu());
         let general = &config.general;
         let device = TunDevice::create(general.interface_name.as_str(), general.tuntap, u32::from(mtu))?;
         log_info!(Topic::Tuntap, "created {} interface {}", device.kind(), device.name());
@@ -212,7 +212,7 @@ impl Worker {
                 }
                 (Err(why), _) => {
                     self.pool.put(slot);
-                    self.close_link(index, &why, now);
+                    self.close_link(index, Failure::Unreachable, &why, now);
                     break;
                 }
             }
@@ -280,7 +280,7 @@ impl Worker {
                 }
                 self.refresh_mtu();
             }
-            Sent::Broken(why) => self.close_link(index, &why, now),
+            Sent::Broken(why) => self.close_link(index, Failure::Unreachable, &why, now),
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 //! ```
 
 mod daemon;
+mod drawing;
 mod emulated;
 mod figures;
 mod json;
@@ -19,11 +20,11 @@ mod table;
 mod view;
 
 use std::io::{self, Write};
-use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cli::{DemoOptions, UsageError};
 use crate::diagnostics;
+use drawing::Drawing;
 use emulated::Emulated;
 use kernel::Kernel;
 use pace::WallClock;
@@ -43,8 +44,8 @@ pub fn run(options: &DemoOptions) -> ExitCode {
             return ExitCode::from(UsageError::EXIT_CODE);
         }
     };
-    match play(&plan, options).and_then(|record| Ok((report(&plan, &record, options)?, record))) {
-        Ok(((), record)) if record.problems.is_empty() => ExitCode::SUCCESS,
+    match show(&plan, options) {
+        Ok(record) if record.problems.is_empty() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(Halt::Interrupted(signal)) => {
             diagnostics::say(format_args!("mlvpn: interrupted"));
@@ -55,6 +56,15 @@ pub fn run(options: &DemoOptions) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn show(plan: &Plan, options: &DemoOptions) -> Result<Record, Halt> {
+    // Opened before the run, so that nobody watches it through only to learn that there will be no drawing.
+    let drawing = options.svg.as_deref().map(Drawing::open).transpose()?;
+    let record = play(plan, options)?;
+    report(plan, &record, options)?;
+    drawing.map_or(Ok(()), |drawing| drawing.finish(&svg::render(plan, &record)))?;
+    Ok(record)
 }
 
 fn play(plan: &Plan, options: &DemoOptions) -> Result<Record, Halt> {
@@ -78,11 +88,5 @@ fn seed() -> Result<[u8; 32], Halt> {
 fn report(plan: &Plan, record: &Record, options: &DemoOptions) -> Result<(), Halt> {
     let text = if options.json { json::render(plan, record) } else { format!("\n{}", table::render(plan, record)) };
     let printed = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
-    printed.map_err(|error| Halt::Failed(format!("cannot print the result: {error}")))?;
-    options.svg.as_deref().map_or(Ok(()), |path| draw(plan, record, path))
-}
-
-fn draw(plan: &Plan, record: &Record, path: &Path) -> Result<(), Halt> {
-    std::fs::write(path, svg::render(plan, record))
-        .map_err(|error| Halt::Failed(format!("cannot write the drawing to {}: {error}", path.display())))
+    printed.map_err(|error| Halt::Failed(format!("cannot print the result: {error}")))
 }

@@ -30,7 +30,8 @@ pub(super) fn render(plan: &Plan, record: &Record) -> String {
             "Mbit/s: TCP payload, in percent of the rates of the links that were there;\n\
              headers leave at most {ceiling} of a link to payload. Alone and bonded are\n\
              measured when TCP has found its speed (bonded: after {settle}), the rest from its\n\
-             first moment. {} MB arrived, {}",
+             first moment: \"back\" includes TCP finding its speed again.\n\
+             {} MB arrived, {}",
             record.bytes / 1_000_000,
             if record.problems.is_empty() { "every byte as sent." } else { "but:" }
         ),
@@ -78,6 +79,7 @@ mod tests {
         let table = render(&plan, &record);
         assert!(table.starts_with(expected), "{table}");
         assert!(table.lines().all(|line| line.chars().count() < 80), "{table}");
+        assert!(table.contains("\nfirst moment: \"back\" includes TCP finding its speed again.\n"), "{table}");
         assert!(table.ends_with("MB arrived, every byte as sent.\n"), "{table}");
     }
 
