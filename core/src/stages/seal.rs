@@ -87,8 +87,8 @@ mod tests {
 
     use super::*;
     use crate::memory::classic::NO_TIMESTAMP;
-    use crate::words::limits::MAX_DATAGRAM;
     use crate::words::ids::{FlowId, Order};
+    use crate::words::limits::MAX_DATAGRAM;
 
     fn ticket(epoch: Epoch) -> Ticket {
         let header = Header {
