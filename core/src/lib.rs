@@ -6,8 +6,8 @@
 //! TUN ◀─ reorder  ◀─ replay   ◀─ open ◀─ socket
 //! ```
 //!
-//! No standard library, no heap, no clock, no socket, no log: a port (`port-linux`, `port-openwrt`, a simulation) owns
-//! those, tells the [`tunnel::Tunnel`] what happened and asks it what to do.
+//! No standard library, no heap, no clock, no socket, no log: a port (`port-linux`, a simulation) owns those,
+//! tells the [`tunnel::Tunnel`] what happened and asks it what to do.
 //!
 //! The folders are layers; each imports only those above it, and a stage never imports another stage:
 //!
@@ -15,8 +15,8 @@
 //! |---|---|
 //! | [`words`] | limits, time, identifiers, drop reasons, events |
 //! | [`memory`] | packets, their pool, and the wire formats' headers |
-//! | [`state`] | keys, handshake, cookies, replay window, estimators, one link |
-//! | [`stages`] | classify, too_big, schedule, seal, open, reorder |
+//! | [`state`] | keys, handshake, cookies, sessions, replay window, estimators, path MTU, one link or path |
+//! | [`stages`] | classify, clamp, too_big, schedule, seal, open, allow, reorder |
 //! | [`tunnel`] | the public engine that wires them |
 #![no_std]
 #![forbid(unsafe_code)]

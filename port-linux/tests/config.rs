@@ -497,7 +497,7 @@ fn what_is_wrong_with_a_client_of_protocol_2_is_told_with_the_remedy() {
         (replaced(("protocol = 2", "protocol = 3".into())), "f:3: [general] protocol: neither \"classic\" nor \"2\"; write one of the two".into()),
         (replaced(("[peer home]", "[peer]".into())), "f:7: [peer] the peer has no name; write one behind the word, like [peer home]".into()),
         (replaced(("home", "x".repeat(65))), format!("f:7: [peer {}...] the peer's name is longer than 64 bytes; shorten it", "x".repeat(59))),
-        (replaced(("home", "caf\u{e9}".into())), "f:7: [peer caf\u{e9}] the peer's name has a character that is not printable ASCII; use letters and digits".into()),
+        (replaced(("home", "z\u{fc}rich".into())), "f:7: [peer z\u{fc}rich] the peer's name has a character that is not printable ASCII; use letters and digits".into()),
         (format!("{CLIENT_2}{}", CLIENT_2[CLIENT_2.find("[peer").unwrap()..].replace("peer home", "peer  home")), "f:11: [peer  home] there is a peer of this name on line 7; rename one".into()),
     ];
     for (text, expected) in cases {

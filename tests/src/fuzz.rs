@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! What the fuzz targets do with their input. A plain test runs the same over the committed corpus.
 
+mod port;
 mod two;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,20 +17,26 @@ use mlvpn_core::words::limits::{CLASSIC_HEADER, EGRESS_SLOTS, MAX_DATAGRAM, MAX_
 use mlvpn_core::words::time::{Duration, Instant};
 use smoltcp::wire::{Ipv4Packet, Ipv6Packet};
 
-use crate::end::{End, config};
+use crate::end::{self, End};
+pub use port::{config, link_spec, monitor_request, netlink, trace};
 pub use two::{control_block, session, two_messages};
 
 /// A target's name and what it does.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target of this module.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 11] = [
     ("classic_header", classic_header),
     ("classify_too_big", classify_too_big),
     ("engine", engine),
     ("two_messages", two_messages),
     ("control_block", control_block),
     ("session", session),
+    ("config", config),
+    ("netlink", netlink),
+    ("monitor_request", monitor_request),
+    ("link_spec", link_spec),
+    ("trace", trace),
 ];
 
 /// A header that parses says all there is in its bytes but the unused bits.
@@ -129,7 +136,7 @@ struct Run {
 
 impl Run {
     fn new(bits: u8) -> Self {
-        let mut config = config(if bits & 1 == 0 { Role::Server } else { Role::Client });
+        let mut config = end::config(if bits & 1 == 0 { Role::Server } else { Role::Client });
         config.cleartext_data = bits & 2 != 0;
         config.medium = if bits & 4 == 0 { Medium::Ip } else { Medium::Ethernet };
         config.reorder = bits & 8 == 0;

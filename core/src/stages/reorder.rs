@@ -317,7 +317,7 @@ mod tests {
         assert_eq!(bench.put(2, 5), Ok(vec![]));
         assert_eq!(bench.put(3, 14), Ok(vec![]));
         assert_eq!(bench.deadline_ms(), Some(15));
-        assert_eq!(bench.timeout(14), vec![]);
+        assert!(bench.timeout(14).is_empty());
         assert_eq!(bench.timeout(15), vec![2, 3]);
         // What comes after all is late, not lost, and only once.
         assert_eq!(bench.put(1, 16), Ok(vec![1]));

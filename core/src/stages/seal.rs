@@ -78,10 +78,17 @@ impl Sealer {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
     use core::net::{Ipv4Addr, SocketAddr};
+    use std::vec::Vec;
+
+    use serde_json::Value;
 
     use super::*;
+    use crate::memory::classic::NO_TIMESTAMP;
     use crate::words::ids::{FlowId, Order};
+    use crate::words::limits::MAX_DATAGRAM;
 
     fn ticket(epoch: Epoch) -> Ticket {
         let header = Header {
@@ -115,6 +122,57 @@ mod tests {
                 assert_eq!(sealed, Err(DropReason::TooBig), "{len}");
             }
             assert_eq!(sealer.seal(ticket(Epoch::default()), b"data", &mut [0; 100]), Ok(whole));
+        }
+    }
+    /// Sessions recorded between two MLVPN 2.3.5 daemons, decoded apart from this program.
+    const RECORDED: [&str; 3] = [
+        include_str!("../../../tests/vectors/mlvpn-2.3.5/session-encrypted.json"),
+        include_str!("../../../tests/vectors/mlvpn-2.3.5/session-cleartext.json"),
+        include_str!("../../../tests/vectors/mlvpn-2.3.5/session-tap.json"),
+    ];
+
+    /// The header that a recorded packet's decoded fields make. Its length is left to the sealer.
+    fn recorded_header(decoded: &Value) -> Header {
+        let number = |name: &str| decoded[name].as_u64().expect("a number");
+        let timestamp = |name| u16::try_from(number(name)).ok().filter(|value| *value != NO_TIMESTAMP);
+        let kind = match decoded["type"].as_str().expect("a type") {
+            "AUTH" => Kind::Auth,
+            "AUTH_OK" => Kind::AuthOk,
+            "KEEPALIVE" => Kind::KeepAlive,
+            "DATA" => Kind::Data,
+            "DISCONNECT" => Kind::Disconnect,
+            other => panic!("a packet of type {other}"),
+        };
+        Header {
+            body_len: 0,
+            kind,
+            ordered: number("reorder") == 1,
+            timestamp: timestamp("timestamp"),
+            timestamp_reply: timestamp("timestamp_reply"),
+            flow: FlowId(u32::try_from(number("flow_id")).expect("32 bits")),
+            counter: number("seq"),
+            order: Order(number("data_seq")),
+        }
+    }
+
+    fn bytes(hex: &Value) -> Vec<u8> {
+        let pairs = hex.as_str().expect("digits").as_bytes().chunks_exact(2);
+        pairs.map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).expect("hexadecimal")).collect()
+    }
+
+    #[test]
+    fn the_recorded_fields_and_plaintexts_seal_to_the_recorded_datagrams() {
+        for session in RECORDED.map(|text| serde_json::from_str::<Value>(text).expect("JSON")) {
+            let key = ClassicKey::from_password(session["password"].as_str().expect("a password").as_bytes());
+            let sealer = Sealer::new(key, session["cleartext_data"] == true, Epoch::default());
+            let packets = session["packets"].as_array().expect("packets");
+            assert!(packets.len() >= 48, "a recording is cut short");
+            for (index, packet) in packets.iter().enumerate() {
+                let ticket = Ticket { header: recorded_header(&packet["decoded"]), ..ticket(Epoch::default()) };
+                let mut out = [0; MAX_DATAGRAM];
+                let len = sealer.seal(ticket, &bytes(&packet["decoded"]["plaintext"]), &mut out).expect("it fits");
+                assert_eq!(out[..len], bytes(&packet["datagram"]), "packet {index}");
+            }
         }
     }
 }

@@ -5,6 +5,9 @@
 //! or a challenge, so that bulk traffic only ever goes to an address that asked for it (RFC 9000, 8.2). While it is up it
 //! is probed often under traffic and seldom when idle; unanswered probes make it silent within a second under traffic.
 
+mod facts;
+mod probing;
+
 use core::net::SocketAddr;
 
 use crate::memory::control::Control;
@@ -14,43 +17,18 @@ use crate::state::mtu::MtuSearch;
 use crate::words::event::{DownCause, Health};
 use crate::words::time::{Duration, Instant};
 
-/// A path nobody has answered on is probed this often, four times.
-const YOUNG_INTERVAL: Duration = Duration::from_millis(250);
-
-/// Then this often.
-const PROBING_INTERVAL: Duration = Duration::from_secs(2);
-
-/// Probes at [`YOUNG_INTERVAL`].
-const YOUNG_PROBES: u8 = 4;
-
 /// A path that carried data lately is probed this often, for its round trip and its life.
 const BUSY_INTERVAL: Duration = Duration::from_millis(250);
 
 /// What "lately" is.
 const BUSY_SPAN: Duration = Duration::from_secs(2);
 
-/// An idle path is probed this often, by the client, so that address translators keep its place (RFC 4787 demands two
-/// minutes of them; many give thirty seconds).
-const IDLE_INTERVAL: Duration = Duration::from_secs(25);
-
-/// An unanswered probe is repeated after a round trip and four deviations (RFC 6298), but not sooner than this.
-const MIN_PATIENCE: Duration = Duration::from_millis(100);
-
 /// A peer that is heard while it answers nothing is asked this often: answers of the last [`PROBES_KEPT`] count, so they
 /// may take four seconds.
 const HEARD_INTERVAL: Duration = Duration::from_millis(500);
 
-/// A path is silent after this many probes in a row without a sign of life.
-const SILENT_AFTER: u8 = 3;
-
-/// A path over which the peer is heard, but that answers none of so many probes in a row, carries one way only.
-const ONE_WAY_AFTER: u8 = 10;
-
 /// Probes of which a late answer still counts: a queue that grows suddenly makes every answer late.
 const PROBES_KEPT: usize = 8;
-
-/// A server asks a path that is not up only for so long after it heard its client there. Asking is the client's part.
-const ASKING_SPAN: Duration = Duration::from_secs(10);
 
 /// A new address whose challenges all went unanswered is challenged anew after this, if the peer still speaks from it.
 const CHALLENGE_AGAIN: Duration = Duration::from_secs(2);
@@ -324,228 +302,9 @@ impl Path {
         [challenge, probe, size, timeout].into_iter().flatten().min()
     }
 
-    fn start_probing(&mut self, now: Instant) {
-        self.phase = Phase::Waiting;
-        self.health = Health::Good;
-        self.unanswered = 0;
-        self.unheard = 0;
-        self.probes = [None; PROBES_KEPT];
-        self.probe_at = now;
-    }
-
-    fn come_up(&mut self, now: Instant) {
-        if self.phase != Phase::Up {
-            self.phase = Phase::Up;
-            self.health = Health::Good;
-            self.probe_at = now + BUSY_INTERVAL;
-            self.last_heard = now;
-        }
-    }
-
-    fn leave_up(&mut self, cause: DownCause) {
-        if self.phase == Phase::Up {
-            self.down_cause = cause;
-            self.disconnects = self.disconnects.saturating_add(1);
-            self.rtt = RoundTrip::default();
-        }
-    }
-
-    /// Whether a probe is sent when its time has come: an idle server leaves that to its client.
-    fn may_probe(&self) -> bool {
-        let is_asking = match self.phase {
-            Phase::Closed => false,
-            Phase::Waiting => self.probe_at.since(self.last_heard) < ASKING_SPAN,
-            Phase::Up => self.unanswered > 0 || self.is_busy(self.probe_at),
-        };
-        is_asking || self.role == Role::Client
-    }
-
-    /// Whether path MTU probes are sent when their time has come: what is found is proved again only while it is used.
-    fn may_measure(&self) -> bool {
-        let is_wanted = self.mtu.is_under_way() || self.is_busy(self.mtu.deadline());
-        self.phase == Phase::Up && self.health != Health::Silent && is_wanted
-    }
-
-    fn is_busy(&self, now: Instant) -> bool {
-        now.since(self.last_data) < BUSY_SPAN
-    }
-
-    /// When the path is dead if nothing is heard: its timeout is over, and enough probes went unanswered. An idle
-    /// server's path is asked by its client, and is dead when that missed three times.
-    fn dead_at(&self) -> Instant {
-        let idle = if self.unheard > SILENT_AFTER { Duration::ZERO } else { IDLE_INTERVAL * 3 };
-        self.last_heard + self.settings.timeout.max(idle)
-    }
-
-    fn patience(&self) -> Duration {
-        let rtt = self.rtt.smoothed().unwrap_or(YOUNG_INTERVAL);
-        (rtt + (self.rtt.deviation() * 4).max(rtt >> 2)).max(MIN_PATIENCE)
-    }
-
-    fn send_probe(&mut self, now: Instant) -> Control {
-        let id = self.next_id;
-        self.next_id = id.wrapping_add(1);
-        if let Some(probe) = self.probes.get_mut(usize::from(id) % PROBES_KEPT) {
-            *probe = Some((id, now));
-        }
-        self.unanswered = self.unanswered.saturating_add(1);
-        self.unheard = self.unheard.saturating_add(1);
-        if self.phase == Phase::Up && self.is_silent() {
-            self.health = Health::Silent;
-        }
-        let wait = match self.phase {
-            Phase::Up if self.health != Health::Silent => self.patience(),
-            Phase::Waiting if self.unanswered <= YOUNG_PROBES => YOUNG_INTERVAL,
-            _ => PROBING_INTERVAL,
-        };
-        self.probed_at = now;
-        self.probe_at = now + wait;
-        Control::Probe { id }
-    }
-
-    const fn is_silent(&self) -> bool {
-        self.unheard > SILENT_AFTER || self.unanswered > ONE_WAY_AFTER
-    }
-
-    fn handle_reply(&mut self, id: u16, from: Place, now: Instant) {
-        let Some(probe) = self.probes.get_mut(usize::from(id) % PROBES_KEPT) else { return };
-        let Some((_, sent)) = probe.take_if(|(expected, _)| *expected == id) else { return };
-        self.rtt.sample(now.since(sent));
-        self.unanswered = 0;
-        // A client asked this very address; a server asks only addresses that are proved.
-        if self.place == Some(from) {
-            self.come_up(now);
-        }
-        self.probe_at = now + if self.is_busy(now) { BUSY_INTERVAL } else { IDLE_INTERVAL };
-        self.judge();
-    }
-
-    fn challenge(&mut self, now: Instant) -> Option<Errand> {
-        let wait = self.patience();
-        let candidate = self.candidate.as_mut().filter(|c| c.tries < CHALLENGES && now >= c.again_at)?;
-        candidate.tries = candidate.tries.saturating_add(1);
-        candidate.asked_at = now;
-        candidate.again_at = now + wait;
-        Some(Errand { frame: Control::Challenge { token: candidate.token }, to: candidate.place, pad_to: 0 })
-    }
-
-    fn handle_proof(&mut self, token: u64, now: Instant) {
-        let Some(candidate) = self.candidate.take_if(|candidate| candidate.token == token) else { return };
-        self.place = Some(candidate.place);
-        if candidate.tries == 1 {
-            // Which of several challenges was answered is not known.
-            self.rtt.sample(now.since(candidate.asked_at));
-        }
-        // Another address may mean another path. Mostly it is an address translator that forgot, so the size holds until
-        // it is disproved.
-        self.mtu.doubt(now);
-        self.come_up(now);
-    }
-
-    fn answer(&mut self, frame: Control, to: Place) {
-        if self.answers.is_full() {
-            self.answers.pop_front();
-        }
-        // There is room now.
-        let _ = self.answers.push_back((frame, to));
-    }
-
-    fn judge(&mut self) {
-        self.health = if self.is_silent() {
-            Health::Silent
-        } else if self.loss.percent() >= self.settings.loss_tolerance {
-            Health::Lossy
-        } else if self.rtt.smoothed().is_some_and(|rtt| rtt >= self.settings.latency_tolerance) {
-            Health::Slow
-        } else {
-            Health::Good
-        };
-    }
-
     /// The IP packet that carries a UDP payload of `len` bytes on this path.
     fn ip_len(&self, len: u16) -> u16 {
         self.place.map_or(0, |place| len.saturating_add(overhead(place.address)))
-    }
-}
-
-/// What is read off a path.
-impl Path {
-    /// Where the path is in its life.
-    #[must_use]
-    pub const fn phase(&self) -> Phase {
-        self.phase
-    }
-
-    /// How good it is, while it is up.
-    #[must_use]
-    pub const fn health(&self) -> Health {
-        self.health
-    }
-
-    /// What the user set.
-    #[must_use]
-    pub const fn settings(&self) -> &LinkSettings {
-        &self.settings
-    }
-
-    /// Where datagrams go.
-    #[must_use]
-    pub const fn place(&self) -> Option<Place> {
-        self.place
-    }
-
-    /// Round-trip time.
-    #[must_use]
-    pub const fn rtt(&self) -> &RoundTrip {
-        &self.rtt
-    }
-
-    /// Loss of the peer's last 64 packets, in percent.
-    #[must_use]
-    pub fn loss_percent(&self) -> u8 {
-        self.loss.percent()
-    }
-
-    /// Bytes of UDP payload that pass whole in this direction.
-    #[must_use]
-    pub fn payload_room(&self) -> Option<u16> {
-        Some(self.mtu.usable().saturating_sub(overhead(self.place?.address)))
-    }
-
-    /// Whether that was measured, and is no guess.
-    #[must_use]
-    pub const fn is_measured(&self) -> bool {
-        self.mtu.is_known()
-    }
-
-    /// Packets and bytes.
-    #[must_use]
-    pub const fn traffic(&self) -> &Traffic {
-        &self.traffic
-    }
-
-    /// Counts a datagram handed out for sending.
-    pub fn count_sent(&mut self, bytes: usize) {
-        self.traffic.sent_packets = self.traffic.sent_packets.saturating_add(1);
-        self.traffic.sent_bytes = self.traffic.sent_bytes.saturating_add(bytes as u64);
-    }
-
-    /// How often the path went down.
-    #[must_use]
-    pub const fn disconnects(&self) -> u64 {
-        self.disconnects
-    }
-
-    /// Why it went down last.
-    #[must_use]
-    pub const fn down_cause(&self) -> DownCause {
-        self.down_cause
-    }
-
-    /// When something authentic was last heard.
-    #[must_use]
-    pub const fn last_heard(&self) -> Instant {
-        self.last_heard
     }
 }
 

@@ -45,7 +45,8 @@ mod kind {
 impl Request {
     /// The message: a kind; for `RUN_SCRIPT` the event's number; the MTU (4 bytes, big-endian) where there is one;
     /// the name where there is one.
-    pub(super) fn encode(&self) -> Vec<u8> {
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(MAX_MESSAGE);
         match self {
             Self::NameDevice(name) => {
@@ -67,7 +68,8 @@ impl Request {
     }
 
     /// The request in `bytes`; `None` unless every field is one a worker may send.
-    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (&kind, rest) = bytes.split_first()?;
         match kind {
             kind::NAME_DEVICE => std::str::from_utf8(rest).ok()?.parse().ok().map(Self::NameDevice),

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Sessions: handshake messages become keys, and new keys take the place of the old.
+
+use crate::memory::two::{MessageKind, RESPONSE, Refusal};
+use crate::state::handshake::{Claim, Established, HandshakeError};
+use crate::state::identity::SharedSecret;
+use crate::state::path::Path;
+use crate::state::session::Session;
+use crate::tunnel::{Arrival, Transmit};
+use crate::words::event::Trouble;
+use crate::words::ids::SessionIndex;
+use crate::words::time::{Duration, Instant};
+
+use super::client::Asking;
+use super::{Peer, Unproved};
+
+/// Old keys open stragglers for this long after the peer used the new ones; a packet may have been on its way over the
+/// slowest link.
+const STRAGGLERS: Duration = Duration::from_secs(3);
+
+impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
+    /// Answers a claim of this engine's peer, whose initiation came to `arrival`'s socket: writes the response to `out`.
+    /// `secret` is the one shared with this peer besides the keys. The session counts as live only once the peer has
+    /// used it, so that a replayed initiation displaces nothing. An initiation that comes again, because its client
+    /// repeats it or somebody else does, gets the same answer again, which costs nothing.
+    ///
+    /// # Errors
+    /// Why the claim could not be answered.
+    pub fn answer(
+        &mut self,
+        claim: Claim,
+        secret: &SharedSecret,
+        arrival: Arrival,
+        out: &mut [u8],
+    ) -> Result<Transmit, HandshakeError> {
+        let response = match self.unproved.iter().flatten().find(|unproved| unproved.mac1 == claim.mac1) {
+            Some(unproved) => unproved.response,
+            None => self.answer_anew(claim, secret, arrival)?,
+        };
+        if let Some(room) = out.get_mut(..RESPONSE) {
+            room.copy_from_slice(&response);
+        }
+        Ok(Transmit { link: arrival.link, to: arrival.from, len: RESPONSE })
+    }
+
+    fn answer_anew(
+        &mut self,
+        claim: Claim,
+        secret: &SharedSecret,
+        arrival: Arrival,
+    ) -> Result<[u8; RESPONSE], HandshakeError> {
+        let (index, mac1) = (self.next_index(), claim.mac1);
+        let mut response = [0; RESPONSE];
+        let session = Session::new(claim.answer(secret, index, self.config.offer, &mut response)?);
+        let paths = self.members.iter().flatten().map(|member| &member.path);
+        let is_known = paths.filter_map(Path::place).any(|place| place.address == arrival.from);
+        if !is_known {
+            self.next_unproved = if self.next_unproved == 1 { 2 } else { 1 };
+        }
+        if let Some(place) = self.unproved.get_mut(if is_known { 0 } else { self.next_unproved }) {
+            *place = Some(Unproved { session, mac1, response });
+        }
+        Ok(response)
+    }
+
+    fn install(&mut self, session: Session<LINKS>, now: Instant) {
+        if let Some(old) = self.current.replace(session) {
+            self.previous = Some((old, now + STRAGGLERS));
+        }
+        self.lost_since = None;
+        for member in self.members.iter_mut().flatten() {
+            member.path.new_session(now);
+        }
+    }
+
+    fn finish(&mut self, datagram: &[u8], now: Instant) -> Result<(), HandshakeError> {
+        let asking = self.asking.as_mut().ok_or(HandshakeError::NotAwaited)?;
+        let established: Established = asking.initiator().ok_or(HandshakeError::NotAwaited)?.finish(datagram)?;
+        asking.done();
+        self.install(Session::new(established), now);
+        Ok(())
+    }
+
+    /// The peer used an unproved session: it holds the keys, and they are the keys from now on.
+    pub(super) fn promote(&mut self, place: usize, now: Instant) {
+        if let Some(unproved) = self.unproved.get_mut(place).and_then(Option::take) {
+            self.install(unproved.session, now);
+        }
+    }
+
+    pub(super) fn handshake_message(
+        &mut self,
+        kind: MessageKind,
+        datagram: &[u8],
+        now: Instant,
+    ) -> Result<(), HandshakeError> {
+        match kind {
+            MessageKind::Response => self.finish(datagram, now),
+            MessageKind::Cookie => self.asking.as_mut().ok_or(HandshakeError::NotAwaited)?.take_cookie(datagram, now),
+            MessageKind::Refusal => {
+                let refusal = Refusal::parse(datagram)?;
+                let awaited = self.asking.as_mut().and_then(Asking::initiator).map(|initiator| initiator.index());
+                if awaited != Some(refusal.receiver) {
+                    return Err(HandshakeError::NotAwaited);
+                }
+                self.trouble = Some(Trouble("the server refused: it lacks this version, pattern or feature"));
+                Ok(())
+            }
+            MessageKind::Initiation | MessageKind::Data => Err(HandshakeError::NotAwaited),
+        }
+    }
+    pub(super) fn next_index(&mut self) -> SessionIndex {
+        // Of 256 names a few are taken at most.
+        while {
+            self.generation = self.generation.wrapping_add(1);
+            self.sessions().any(|taken| taken == self.index_of(self.generation))
+        } {}
+        self.index_of(self.generation)
+    }
+
+    const fn index_of(&self, generation: u8) -> SessionIndex {
+        let [high, low] = self.number.to_be_bytes();
+        SessionIndex::from_bytes([high, low, generation])
+    }
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! From the device to the links.
+
+use crate::memory::control::{self, Control};
+use crate::memory::pool::{Pool, Slot};
+use crate::memory::two::{DATA_HEADER, DATA_OVERHEAD, DataFlags};
+use crate::stages::schedule::Candidate;
+use crate::state::identity::Ephemeral;
+use crate::state::link::Phase;
+use crate::state::path::{Errand, Place};
+use crate::state::session::Label;
+use crate::tunnel::Transmit;
+use crate::tunnel::bond::{Outgoing, Wait};
+use crate::words::drops::DropReason;
+use crate::words::event::Trouble;
+use crate::words::ids::{LinkId, Order};
+use crate::words::time::Instant;
+
+use super::client::Asking;
+use super::{DOMAIN, Member, Peer, SILENT, tier};
+
+impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
+    /// Whether [`Peer::send`] takes a packet now.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.bond.has_room()
+    }
+
+    /// Takes a packet from the device.
+    pub fn send<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot) {
+        let is_up = self.is_up();
+        self.bond.send(pool, slot, is_up);
+    }
+
+    /// Writes the next datagram to `out`, which should hold [`MAX_DATAGRAM`] bytes.
+    pub fn poll_transmit<const SLOTS: usize>(
+        &mut self,
+        pool: &mut Pool<SLOTS>,
+        now: Instant,
+        out: &mut [u8],
+    ) -> Option<Transmit> {
+        if let Some(transmit) = self.ask(now, out).or_else(|| self.transmit_errand(now, out)) {
+            return Some(transmit);
+        }
+        while self.bond.is_waiting() {
+            let candidates = self.candidates();
+            let outgoing = self.bond.next(pool, candidates.as_deref().map_err(|wait| *wait))?;
+            match self.seal_data(pool, &outgoing, now, out) {
+                Ok(transmit) => {
+                    pool.put(outgoing.slot);
+                    return Some(transmit);
+                }
+                Err(reason) => self.bond.drop_slot(pool, outgoing.slot, reason),
+            }
+        }
+        None
+    }
+
+    /// A client's question for a session.
+    fn ask(&mut self, now: Instant, out: &mut [u8]) -> Option<Transmit> {
+        let due = self.asking.as_ref()?.ask_at().is_some_and(|at| at <= now);
+        let open = self.open_places();
+        if !due || open.is_empty() {
+            return None;
+        }
+        if self.asking.as_ref().is_some_and(Asking::needs_initiator) {
+            let (index, ephemeral) = (self.next_index(), Ephemeral::from_random(self.random.bytes()));
+            if self.asking.as_mut()?.start(index, self.config.offer, ephemeral).is_err() {
+                self.trouble = Some(Trouble("the server's public key or the shared secret is not usable"));
+                self.asking.as_mut()?.done();
+                return None;
+            }
+        }
+        let (len, place) = self.asking.as_mut()?.question(&open, now, out)?;
+        Some(Transmit { link: LinkId::new(place.socket.into()), to: place.address, len })
+    }
+
+    pub(super) fn open_places(&self) -> heapless::Vec<Place, LINKS> {
+        let open = self.members.iter().flatten().filter(|m| m.path.phase() != Phase::Closed && !m.blocked);
+        open.filter_map(|member| member.path.place()).collect()
+    }
+
+    /// The next thing a link wants said.
+    fn transmit_errand(&mut self, now: Instant, out: &mut [u8]) -> Option<Transmit> {
+        self.current.as_ref()?;
+        for index in 0..LINKS {
+            let id = LinkId::new(index);
+            let Some(member) = self.member_mut(id).filter(|member| !member.blocked) else { continue };
+            let Some(errand) = member.path.errand(now) else { continue };
+            match self.seal_errand(id, errand, now, out) {
+                Ok(transmit) => return Some(transmit),
+                Err(reason) => self.bond.drops.count(reason),
+            }
+        }
+        None
+    }
+
+    fn seal_errand(
+        &mut self,
+        id: LinkId,
+        errand: Errand,
+        now: Instant,
+        out: &mut [u8],
+    ) -> Result<Transmit, DropReason> {
+        let introduces = self.is_fresh && matches!(errand.frame, Control::Probe { .. } | Control::Challenge { .. });
+        let frames = [Control::Fresh, errand.frame];
+        let frames = if introduces { &frames[..] } else { frames.get(1..).unwrap_or_default() };
+        let session = self.current.as_mut().ok_or(DropReason::NoSession)?;
+        let flags = DataFlags { control: true, ..DataFlags::default() };
+        let stamp = session.stamp(id, Label { flags, ..Label::default() }, now).ok_or(DropReason::NoSession)?;
+        let body = out.get_mut(DATA_HEADER..).ok_or(DropReason::TooBig)?;
+        let used = control::emit(frames, body).ok_or(DropReason::TooBig)?;
+        let padded = used.max(usize::from(errand.pad_to).saturating_sub(DATA_OVERHEAD));
+        body.get_mut(used..padded).ok_or(DropReason::TooBig)?.fill(0);
+        let len = session.seal_in_place(stamp, padded, out)?;
+        if let Some(member) = self.member_mut(id) {
+            member.path.count_sent(len);
+        }
+        Ok(Transmit { link: LinkId::new(errand.to.socket.into()), to: errand.to.address, len })
+    }
+
+    fn seal_data<const SLOTS: usize>(
+        &mut self,
+        pool: &Pool<SLOTS>,
+        outgoing: &Outgoing,
+        now: Instant,
+        out: &mut [u8],
+    ) -> Result<Transmit, DropReason> {
+        let Outgoing { slot, link, order } = outgoing;
+        let (link, order) = (*link, *order);
+        let packet = pool.packet(slot).ok_or(DropReason::Malformed)?;
+        let session = self.current.as_mut().ok_or(DropReason::NoSession)?;
+        let label = Label {
+            flags: DataFlags::default(),
+            domain: if order.is_some() { DOMAIN } else { 0 },
+            order_low: order.map_or(0, |Order(number)| (number & 0xff_ffff) as u32),
+        };
+        let stamp = session.stamp(link, label, now).ok_or(DropReason::NoSession)?;
+        let len = session.seal(stamp, packet.as_bytes(), out)?;
+        session.note_use(now);
+        let member = self.member_mut(link).ok_or(DropReason::NoLink)?;
+        member.path.count_sent(len);
+        member.path.note_data(now);
+        let place = member.path.place().ok_or(DropReason::NoLink)?;
+        Ok(Transmit { link: LinkId::new(place.socket.into()), to: place.address, len })
+    }
+
+    fn candidates(&self) -> Result<heapless::Vec<Candidate, LINKS>, Wait> {
+        if self.current.is_none() {
+            return Err(Wait::ForLink);
+        }
+        let counts = self.counting();
+        let tier = |member: &Member| tier(member).filter(|_| counts(member));
+        let best = self.members.iter().flatten().filter_map(tier).min().ok_or(Wait::ForLink)?;
+        let mut candidates = heapless::Vec::new();
+        for (index, member) in self.members.iter().enumerate() {
+            let Some(member) = member.as_ref().filter(|m| tier(m) == Some(best) && !m.blocked) else { continue };
+            let rate_bytes_per_sec = member.path.settings().rate_bytes_per_sec;
+            // As many places as links: it cannot be full.
+            let _ = candidates.push(Candidate { index, rate_bytes_per_sec });
+        }
+        if candidates.is_empty() { Err(Wait::ForRoom) } else { Ok(candidates) }
+    }
+
+    /// Which links carry data and set the inner MTU: those whose path MTU is measured, unless none of these lives. Else
+    /// every link that joins would lower the MTU for a moment, which hosts remember for minutes.
+    pub(super) fn counting(&self) -> impl Fn(&Member) -> bool + use<LINKS, WINDOW> {
+        let is_sound = |member: &Member| member.path.is_measured() && tier(member).is_some_and(|tier| tier < SILENT);
+        let any = self.members.iter().flatten().any(is_sound);
+        move |member| member.path.is_measured() || !any
+    }
+}
