@@ -75,3 +75,27 @@ fn a_name_that_cannot_be_resolved_keeps_one_link_waiting_only() {
     client.expect_log(&["server.invalid"]);
     server.expect_calls(&["rtun_up l2"]);
 }
+
+#[test]
+fn interfaces_that_come_and_go_make_no_swarm_of_attempts_nor_of_lines() {
+    let Some(network) = Network::wired(2) else { return };
+    let (client, _) = configurations(2);
+    // Neither has anything to do with what happens to the second interface.
+    let client = client.with("l1", "remotehost", "server.invalid");
+    let client = client.without("l2", "bindhost").with("l2", "bindinterface", "link3");
+    let client = Daemon::start(&network.client, &client);
+    client.expect_log(&["l1: server.invalid", "l2: cannot use interface link3: No such device"]);
+    for _ in 0..30 {
+        network.ip(Side::Client, "link set link2 down");
+        network.ip(Side::Client, "link set link2 up");
+    }
+    // What came before this has been followed when it is.
+    network.plug(3);
+    client.expect_log(&["l2: socket at"]);
+    let log = client.log();
+    for failure in ["l1: server.invalid", "l2: cannot use interface"] {
+        // Once when it is new, and once a minute.
+        let lines = log.lines().filter(|line| line.contains(failure)).count();
+        assert!(lines <= 2, "{lines} lines of {failure}:\n{log}");
+    }
+}
