@@ -2,8 +2,8 @@
 //! The engine of protocol 2: one peer, over up to `LINKS` links, with a reorder window of `WINDOW` packets.
 //!
 //! Driven like the classic engine, see [`tunnel`](super). Two things differ. Links are the client's: it numbers them, and
-//! a server learns of each by the first packet that opens, so that a [`Transmit`] and an [`Arrival`] name the port's
-//! *socket* and not a link. And a server's engine does not read initiations: its port has one
+//! a server learns of each by the first packet that opens, so that a [`Transmit`](super::Transmit) and an
+//! [`Arrival`](super::Arrival) name the port's *socket* and not a link. And a server's engine does not read initiations: its port has one
 //! [`Gateway`](super::gateway::Gateway) for all peers, finds the engine of a claim's public key, and hands the claim to
 //! [`Peer::answer`].
 //!

@@ -32,7 +32,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         self.bond.send(pool, slot, is_up);
     }
 
-    /// Writes the next datagram to `out`, which should hold [`MAX_DATAGRAM`] bytes.
+    /// Writes the next datagram to `out`, which should hold [`MAX_DATAGRAM`](crate::words::limits::MAX_DATAGRAM) bytes.
     pub fn poll_transmit<const SLOTS: usize>(
         &mut self,
         pool: &mut Pool<SLOTS>,
