@@ -68,14 +68,14 @@ fn root_must_say_whom_to_become() {
 #[test]
 fn check_says_what_is_wrong_without_starting() {
     let folder = PrivateFolder::new();
-    let path = folder.write("mlvpn.conf", &good().text(), 0o600);
+    let path = folder.write("mlvpn.conf", good().text(), 0o600);
     let output = run(&["check", &path.to_string_lossy()]);
     assert!(output.status.success(), "{output:?}");
     let summary = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(summary.contains("fine: client, 2 links") && summary.contains("0 errors"), "{summary}");
 
     let path =
-        folder.write("mlvpn.conf", &good().with("l1", "remoteport", "70000").with("l1", "colour", "red").text(), 0o600);
+        folder.write("mlvpn.conf", good().with("l1", "remoteport", "70000").with("l1", "colour", "red").text(), 0o600);
     let output = run(&["check", &path.to_string_lossy()]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let findings = String::from_utf8_lossy(&output.stderr).into_owned();
