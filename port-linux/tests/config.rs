@@ -642,9 +642,9 @@ fn all_errors_are_told_at_once_in_the_order_of_lines() {
 
 #[test]
 fn too_many_links_are_refused() {
-    let links: String = (0..65).map(|i| format!("[l{i}]\nremotehost = h\nremoteport = 1\n")).collect();
+    let links: String = (0..33).map(|i| format!("[l{i}]\nremotehost = h\nremoteport = 1\n")).collect();
     let reports = refuse(&format!("[general]\nmode = client\npassword = {PASSWORD}\n{links}"));
-    assert_eq!(reports, ["error: f:196: [l64] more than 64 links; remove links"]);
+    assert_eq!(reports, ["error: f:100: [l32] more than 32 links; remove links"]);
 }
 
 #[test]

@@ -12,8 +12,8 @@ use super::secret::{PrivateKey, Secret};
 use crate::device::DeviceKind;
 use crate::interface::InterfaceName;
 
-/// More links than any user has; it bounds what a file can make the daemon allocate.
-pub const MAX_LINKS: usize = 64;
+pub use mlvpn_core::words::limits::MAX_LINKS;
+
 /// MLVPN 2.3.5 has room for 255 filters.
 pub const MAX_FILTERS: usize = 255;
 /// A link's name is an argument of the status script and part of the process title.
