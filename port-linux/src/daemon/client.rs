@@ -60,11 +60,8 @@ impl Client {
         self.both_mut().find_map(|engine| engine.poll_transmit(pool, now, out))
     }
 
-    /// Events of the engine that carries the traffic; a scout goes about its work in silence.
+    /// Events of the engine that carries the traffic. What a scout has to tell is told once it does.
     pub(super) fn poll_event(&mut self) -> Option<Event> {
-        if let Some(scout) = &mut self.scout {
-            while scout.poll_event().is_some() {}
-        }
         self.active.poll_event()
     }
 

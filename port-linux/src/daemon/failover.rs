@@ -21,10 +21,10 @@ use crate::{log_info, log_warn};
 const LEAVE_AFTER: Duration = Duration::from_secs(6);
 
 /// This long after leaving the first server it is looked for, and again after each failure.
-const SCOUT_EVERY: Duration = Duration::from_secs(60);
+const SCOUT_EVERY: Duration = Duration::from_secs(30);
 
 /// A scout that got no answer for this long gives up.
-const SCOUT_FOR: Duration = Duration::from_secs(10);
+const SCOUT_FOR: Duration = Duration::from_secs(5);
 
 /// Which server is in use, and since when not.
 #[derive(Debug, Default)]

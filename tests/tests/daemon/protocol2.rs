@@ -149,4 +149,10 @@ fn a_client_leaves_a_server_that_stops_answering_for_the_next_one() {
     spare.expect_calls(&["rtun_up router.0", "tuntap_up"]);
     client.expect_calls(&["rtun_up l1", "tuntap_up"]);
     carry_both_ways(&network);
+    // The first one comes back: a scout finds it within half a minute, and everything is told anew.
+    let server = Daemon::start(&network.server, &first);
+    std::thread::sleep(std::time::Duration::from_secs(15));
+    client.expect_log(&["first answers again"]);
+    client.expect_calls(&["rtun_down l1", "rtun_up l1", "tuntap_up"]);
+    server.expect_calls(&["rtun_up router.0"]);
 }
