@@ -67,6 +67,22 @@ impl Default for LinkSettings {
     }
 }
 
+impl LinkSettings {
+    /// How good a link with these tolerances is.
+    #[must_use]
+    pub fn judge(&self, is_silent: bool, loss: &LossWindow, rtt: &RoundTrip) -> Health {
+        if is_silent {
+            Health::Silent
+        } else if loss.percent() >= self.loss_tolerance {
+            Health::Lossy
+        } else if rtt.smoothed().is_some_and(|rtt| rtt >= self.latency_tolerance) {
+            Health::Slow
+        } else {
+            Health::Good
+        }
+    }
+}
+
 /// Where a link is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -381,15 +397,8 @@ impl Link {
     }
 
     fn judge_health(&mut self, now: Instant) {
-        self.health = if now.since(self.last_heard) >= self.silence() {
-            Health::Silent
-        } else if self.loss.percent() >= self.settings.loss_tolerance {
-            Health::Lossy
-        } else if self.rtt.smoothed().is_some_and(|rtt| rtt >= self.settings.latency_tolerance) {
-            Health::Slow
-        } else {
-            Health::Good
-        };
+        let is_silent = now.since(self.last_heard) >= self.silence();
+        self.health = self.settings.judge(is_silent, &self.loss, &self.rtt);
     }
 }
 

@@ -104,8 +104,7 @@ impl Worker {
         let Some((title, name)) = &self.title else { return };
         if let Engine::Server(server) = &self.engine {
             let mark = |up| if up { TitleMark::Up } else { TitleMark::Down };
-            return self
-                .write_title(title, &title::worker_title(name, server.peers().map(|(name, up)| (mark(up), name))));
+            return write_title(title, &title::worker_title(name, server.peers().map(|(name, up)| (mark(up), name))));
         }
         let marks = self.links.iter().enumerate().filter_map(|(index, port)| {
             let link = self.engine.link(Source::Tunnel, LinkId::new(index))?;
@@ -116,15 +115,7 @@ impl Worker {
             };
             Some((mark, port.as_ref()?.config.name.as_str()))
         });
-        self.write_title(title, &title::worker_title(name, marks));
-    }
-
-    /// A title is decoration: a kernel that refuses it changes nothing else.
-    #[expect(clippy::unused_self, reason = "one of the worker's voices")]
-    fn write_title(&self, title: &ProcessTitle, text: &str) {
-        if let Err(why) = title.set(text) {
-            log_debug!(Topic::Privsep, "process title: {why}");
-        }
+        write_title(title, &title::worker_title(name, marks));
     }
 
     pub(super) fn read_monitor(&mut self) -> io::Result<()> {
@@ -159,5 +150,12 @@ impl Worker {
             self.report(source, event, now);
         }
         Ok(())
+    }
+}
+
+/// A title is decoration: a kernel that refuses it changes nothing else.
+fn write_title(title: &ProcessTitle, text: &str) {
+    if let Err(why) = title.set(text) {
+        log_debug!(Topic::Privsep, "process title: {why}");
     }
 }

@@ -162,14 +162,6 @@ impl Path {
     }
 
     pub(super) fn judge(&mut self) {
-        self.health = if self.is_silent() {
-            Health::Silent
-        } else if self.loss.percent() >= self.settings.loss_tolerance {
-            Health::Lossy
-        } else if self.rtt.smoothed().is_some_and(|rtt| rtt >= self.settings.latency_tolerance) {
-            Health::Slow
-        } else {
-            Health::Good
-        };
+        self.health = self.settings.judge(self.is_silent(), &self.loss, &self.rtt);
     }
 }
