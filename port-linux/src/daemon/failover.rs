@@ -145,11 +145,10 @@ impl Worker {
             let question = Question { link: usize::MAX, serial: 0, local: None, remote };
             match resolver::literal(&question) {
                 Some(found) => self.failover.first = found.remote,
-                None => {
-                    if let Ok(resolver) = self.resolver() {
-                        resolver.ask(question);
-                    }
-                }
+                None => match self.resolver() {
+                    Ok(resolver) => resolver.ask(question),
+                    Err(why) => log_warn!(Topic::Dns, "cannot start the resolver: {why}"),
+                },
             }
         }
         self.failover.first

@@ -73,6 +73,7 @@ impl Worker {
         self.config = newer;
         let mtu = self.config.general.mtu.unwrap_or(self.mtu);
         if role_changed {
+            self.failover = Failover::default();
             self.replace_engine(mtu)?;
         } else {
             self.configure_engine(&changes)?;
