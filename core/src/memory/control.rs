@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 /// One frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Control {
     /// Are you there? To be answered at once with a reply on the same link.
     Probe {
@@ -47,18 +47,70 @@ pub enum Control {
     Leave,
     /// The session ends.
     Close,
+    /// What arrived over a link.
+    Report(Report),
 }
 
-/// The longest encoding of a frame: its number, and a token of ten bytes (postcard's varint of 64 bits).
-const MAX_FRAME: usize = 11;
+/// What a receiver says of the packets of one link: which arrived and which are missing, and how long they took.
+///
+/// Sums count from the beginning of the session and wrap. One-way times are differences of two clocks that nothing
+/// relates, so they mean something only beside other ones of the same pair of ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The link.
+    pub link: u8,
+    /// The low 8 bits of the receiver's name of the session whose counters these are.
+    pub session: u8,
+    /// The low 32 bits of the first counter spoken of.
+    pub from: u32,
+    /// How many counters are spoken of: those from `from` on arrived, but for the gaps.
+    pub span: u16,
+    /// The counters that are missing, in order.
+    pub gaps: heapless::Vec<Gap, MAX_GAPS>,
+    /// Bytes of UDP payload that arrived.
+    pub bytes: u32,
+    /// Bytes that arrived while packets queued somewhere on the way.
+    pub busy_bytes: u32,
+    /// For how long packets queued, in microseconds.
+    pub busy_micros: u32,
+    /// The send time of the packet that arrived last.
+    pub echo: u16,
+    /// For how long it has been here, in units of 100 microseconds.
+    pub hold: u16,
+    /// The least one-way time since the last report, in units of 100 microseconds, modulo 65,536.
+    pub least: u16,
+    /// The mean deviation between the one-way times of neighbouring packets (RFC 3550, 6.4.1), in units of 10
+    /// microseconds.
+    pub jitter: u16,
+    /// Packets that the receiver can still hold for order.
+    pub room: u16,
+}
+
+/// A run of counters that did not arrive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// Counters that arrived before it, from the gap before or from the report's first counter on.
+    pub after: u16,
+    /// How many are missing.
+    pub len: u16,
+}
+
+/// Gaps in one report at most; with more of them a report speaks of fewer counters. 16 gaps are a tenth of what
+/// 100 Mbit/s carry in 20 ms.
+pub const MAX_GAPS: usize = 16;
 
 /// Frames in one block at most.
 pub const MAX_FRAMES: usize = 8;
 
-/// The longest block, without the byte before it.
-pub const MAX_BLOCK: usize = MAX_FRAMES * MAX_FRAME;
+/// The longest block, without the byte before it. The longest frame, a report of [`MAX_GAPS`] gaps whose every number
+/// takes the most bytes postcard's varints have, is within it.
+pub const MAX_BLOCK: usize = u8::MAX as usize;
 
-const _: () = assert!(MAX_BLOCK <= u8::MAX as usize);
+/// The longest encoding of a report: its number, two bytes, four numbers of 32 bits and six of 16, and the gaps behind
+/// their count.
+const MAX_REPORT: usize = 1 + 2 + 4 * 5 + 6 * 3 + 1 + MAX_GAPS * 6;
+
+const _: () = assert!(MAX_REPORT <= MAX_BLOCK);
 
 /// A body that is not what its header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,15 +151,39 @@ pub fn parse(body: &[u8]) -> Result<(Frames, &[u8]), Malformed> {
 mod tests {
     use super::*;
 
-    const LONGEST: Control = Control::Challenge { token: u64::MAX };
+    fn longest() -> Control {
+        let gap = Gap { after: u16::MAX, len: u16::MAX };
+        Control::Report(Report {
+            link: u8::MAX,
+            session: u8::MAX,
+            from: u32::MAX,
+            span: u16::MAX,
+            gaps: [gap; MAX_GAPS].into_iter().collect(),
+            bytes: u32::MAX,
+            busy_bytes: u32::MAX,
+            busy_micros: u32::MAX,
+            echo: u16::MAX,
+            hold: u16::MAX,
+            least: u16::MAX,
+            jitter: u16::MAX,
+            room: u16::MAX,
+        })
+    }
 
     #[test]
     fn a_block_of_the_longest_frames_comes_back_as_it_went_in() {
-        let frames = [LONGEST; MAX_FRAMES];
+        let mut frames = Frames::from_iter([longest()]);
+        while frames.push(Control::Challenge { token: u64::MAX }).is_ok() {}
         let mut body = [0x77; MAX_BLOCK + 1 + 3];
-        assert_eq!(emit(&frames, &mut body), Some(MAX_BLOCK + 1));
-        let (back, rest) = parse(&body).unwrap();
-        assert_eq!((&back[..], rest), (&frames[..], &[0x77; 3][..]));
+        let len = emit(&frames, &mut body).unwrap();
+        assert_eq!(len, 1 + MAX_REPORT + (MAX_FRAMES - 1) * 11);
+        let (back, rest) = parse(&body[..len + 3]).unwrap();
+        assert_eq!((back, rest), (frames, &[0x77; 3][..]));
+    }
+
+    #[test]
+    fn a_block_longer_than_its_length_can_say_is_refused() {
+        assert_eq!(emit(&[longest(), longest()], &mut [0; 2 * MAX_BLOCK]), None);
     }
 
     #[test]
@@ -120,7 +196,7 @@ mod tests {
     #[test]
     fn too_many_frames_unknown_ones_and_blocks_past_the_end_are_refused() {
         let mut body = [0; 64];
-        let len = emit(&[Control::Leave; MAX_FRAMES], &mut body).unwrap();
+        let len = emit(&[const { Control::Leave }; MAX_FRAMES], &mut body).unwrap();
         assert_eq!(len, MAX_FRAMES + 1);
         body[0] += 1;
         body[len] = body[1];
@@ -134,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_buffer_too_small_is_refused() {
-        assert_eq!(emit(&[LONGEST], &mut [0; 11]), None);
+        assert_eq!(emit(&[Control::Challenge { token: u64::MAX }], &mut [0; 11]), None);
         assert_eq!(emit(&[], &mut []), None);
     }
 }

@@ -13,101 +13,155 @@ use crate::words::time::{Duration, Instant};
 /// Packets that are merely late do not come in such a row, because those that are not late come between.
 const STRAYS: u8 = 32;
 
-/// No place in the ring.
+/// No place.
 const NOWHERE: u16 = u16::MAX;
 
-/// A buffer over `WINDOW` order numbers, a power of two, from the next one to deliver.
+/// No packet is held longer, whatever its patience: TCP's least retransmission timeout on Linux is 200 ms, and a
+/// satellite link may add as much again.
+pub const HOLD_LIMIT: Duration = Duration::from_millis(400);
+
+/// A buffer of `WINDOW` packets, a power of two, in `DOMAINS` orders of their own: a packet waits only for earlier ones
+/// of its domain. In each, up to `WINDOW` order numbers from the next one to deliver are told apart.
 ///
 /// Put in with [`accept`](Self::accept) and [`pass`](Self::pass) and take out with [`poll`](Self::poll) until it is
 /// empty after each; call [`handle_timeout`](Self::handle_timeout) at [`deadline`](Self::deadline). It promises:
 ///
 /// - no order number is delivered twice;
-/// - a packet overtakes an earlier one only when that one is missing for longer than the hold time, or is `WINDOW` or
-///   more numbers behind the latest;
-/// - no packet waits longer than the hold time, however many are missing before it.
+/// - a packet overtakes an earlier one of its domain only when the buffer ran full, when the earlier one is `WINDOW` or
+///   more numbers behind the latest, or when it was missing for longer than the patience of a packet behind it, or
+///   of [`prove_lost`](Self::prove_lost);
+/// - no packet waits longer than [`HOLD_LIMIT`], however many are missing before it.
 #[derive(Debug)]
-pub struct Reorder<const WINDOW: usize> {
-    /// The packet with order number `n`, for `next < n < next + WINDOW`, is held at place `n % WINDOW`.
-    ring: [Place; WINDOW],
-    /// The lowest order number neither delivered nor given up; none until the first packet.
-    next: Option<u64>,
-    /// Packets held in the ring. `held + ready.len() <= WINDOW`, always.
+pub struct Reorder<const WINDOW: usize, const DOMAINS: usize> {
+    /// The packet of a domain with order number `n`, for `next < n < next + WINDOW`, is held at the place that is at
+    /// `n % WINDOW` of the domain's ring.
+    rings: [[u16; WINDOW]; DOMAINS],
+    domains: [Domain; DOMAINS],
+    places: [Place; WINDOW],
+    /// Places that came back, and where those never used begin.
+    free: u16,
+    fresh: u16,
+    /// Packets held. `held + ready.len() <= WINDOW`, always.
     held: usize,
-    /// The held packet that arrived first, and the one that arrived last.
-    oldest: u16,
-    newest: u16,
-    /// Which order numbers arrived, so that a late packet is delivered and a duplicate is not.
-    seen: ReplayWindow<REPLAY_WORDS>,
-    /// Packets refused in a row because they were too far behind to tell. Below [`STRAYS`].
-    strays: u8,
     /// Packets for the port, in order.
     ready: heapless::Deque<Slot, WINDOW>,
 }
 
-/// One place of the ring. The held ones form a list by arrival.
+/// One order of packets.
+#[derive(Debug)]
+struct Domain {
+    /// The lowest order number neither delivered nor given up; none until the first packet.
+    next: Option<u64>,
+    /// The held packet that arrived first, and the one that arrived last.
+    oldest: u16,
+    newest: u16,
+    /// When the packet numbered `next` is given up; later than any time when nothing is held.
+    due: Instant,
+    /// Which order numbers arrived, so that a late packet is delivered and a duplicate is not.
+    seen: ReplayWindow<REPLAY_WORDS>,
+    /// Packets refused in a row because they were too far behind to tell. Below [`STRAYS`].
+    strays: u8,
+}
+
+impl Domain {
+    const EMPTY: Self = Self {
+        next: None,
+        oldest: NOWHERE,
+        newest: NOWHERE,
+        due: Instant::from_micros(u64::MAX),
+        seen: ReplayWindow::new(),
+        strays: 0,
+    };
+}
+
+/// A held packet. Those of a domain form a list by arrival.
 #[derive(Debug)]
 struct Place {
     slot: Option<Slot>,
     arrival: Instant,
+    /// When it has waited for as long as its link's delay makes sensible.
+    until: Instant,
     earlier: u16,
     later: u16,
 }
 
 impl Place {
-    const EMPTY: Self = Self { slot: None, arrival: Instant::ORIGIN, earlier: NOWHERE, later: NOWHERE };
+    const EMPTY: Self =
+        Self { slot: None, arrival: Instant::ORIGIN, until: Instant::ORIGIN, earlier: NOWHERE, later: NOWHERE };
 }
 
-impl<const WINDOW: usize> Reorder<WINDOW> {
+/// When a packet came, and for how long it may wait for an earlier one.
+#[derive(Clone, Copy, Debug)]
+pub struct Wait {
+    /// When it came.
+    pub at: Instant,
+    /// How long an earlier one may still be behind it.
+    pub patience: Duration,
+}
+
+impl<const WINDOW: usize, const DOMAINS: usize> Reorder<WINDOW, DOMAINS> {
     const MASK: u64 = (WINDOW as u64).wrapping_sub(1);
 
-    /// An empty buffer, which takes the first packet's number for the beginning.
+    /// An empty buffer, which takes the number of a domain's first packet for its beginning.
     #[must_use]
     pub const fn new() -> Self {
-        const { assert!(WINDOW.is_power_of_two() && WINDOW >= 2 && WINDOW < NOWHERE as usize) };
+        const { assert!(WINDOW.is_power_of_two() && WINDOW >= 2 && WINDOW < NOWHERE as usize && DOMAINS >= 1) };
         Self {
-            ring: [const { Place::EMPTY }; WINDOW],
-            next: None,
+            rings: [[NOWHERE; WINDOW]; DOMAINS],
+            domains: [const { Domain::EMPTY }; DOMAINS],
+            places: [const { Place::EMPTY }; WINDOW],
+            free: NOWHERE,
+            fresh: 0,
             held: 0,
-            oldest: NOWHERE,
-            newest: NOWHERE,
-            seen: ReplayWindow::new(),
-            strays: 0,
             ready: heapless::Deque::new(),
         }
     }
 
-    /// Takes in a packet that has an order number. Work: constant, and one step per number the window moves, at most
-    /// `WINDOW`.
+    /// Takes in a packet that has an order number in a domain. Work: constant, and one step per number the window moves,
+    /// at most `WINDOW`.
     ///
     /// # Errors
     /// The slot comes back with [`DropReason::Duplicate`] when its number arrived before or is too far behind to tell
-    /// (but a long row of the latter is taken for the peer's true numbers, and the buffer counts anew with them), and with [`DropReason::QueueFull`] when the port did not drain.
-    pub fn accept(&mut self, order: Order, slot: Slot, now: Instant) -> Result<(), (Slot, DropReason)> {
+    /// (but a long row of the latter is taken for the peer's true numbers, and the domain counts anew with them), with
+    /// [`DropReason::QueueFull`] when the port did not drain, and with [`DropReason::Malformed`] when there is no such
+    /// domain.
+    pub fn accept(&mut self, domain: usize, order: Order, slot: Slot, wait: Wait) -> Result<(), (Slot, DropReason)> {
         let Order(order) = order;
-        match self.seen.check(order) {
-            Seen::Never => self.strays = 0,
+        let Some(state) = self.domains.get_mut(domain) else { return Err((slot, DropReason::Malformed)) };
+        match state.seen.check(order) {
+            Seen::Never => state.strays = 0,
             Seen::Before => return Err((slot, DropReason::Duplicate)),
             Seen::Unknown => {
-                self.strays = self.strays.saturating_add(1);
-                if self.strays < STRAYS {
+                state.strays = state.strays.saturating_add(1);
+                if state.strays < STRAYS {
                     return Err((slot, DropReason::Duplicate));
                 }
-                self.restart();
+                self.restart_domain(domain);
             }
         }
-        let next = *self.next.get_or_insert(order);
+        let Some(state) = self.domains.get_mut(domain) else { return Err((slot, DropReason::Malformed)) };
+        let next = *state.next.get_or_insert(order);
+        if order <= next && self.held == 0 && self.ready.len() < WINDOW {
+            // In order, or late: nothing waits.
+            state.next = Some(next.max(order.saturating_add(1)));
+            state.seen.mark(order);
+            return self.ready.push_back(slot).map_err(|slot| (slot, DropReason::QueueFull));
+        }
         if order < next {
             self.pass(slot)?;
-        } else if self.held.saturating_add(self.ready.len()) >= WINDOW {
-            return Err((slot, DropReason::QueueFull));
         } else {
-            if order.saturating_sub(next) >= WINDOW as u64 {
-                self.skip_to(order.saturating_sub(WINDOW as u64).saturating_add(1));
+            if self.held.saturating_add(self.ready.len()) >= WINDOW && !self.make_room() {
+                return Err((slot, DropReason::QueueFull));
             }
-            self.hold(order, slot, now);
-            self.release_run();
+            if order.saturating_sub(next) >= WINDOW as u64 {
+                self.skip_to(domain, order.saturating_sub(WINDOW as u64).saturating_add(1));
+            }
+            self.hold(domain, order, slot, wait);
+            self.release_run(domain);
         }
-        self.seen.mark(order);
+        if let Some(state) = self.domains.get_mut(domain) {
+            state.seen.mark(order);
+        }
         Ok(())
     }
 
@@ -122,43 +176,56 @@ impl<const WINDOW: usize> Reorder<WINDOW> {
         self.ready.push_back(slot).map_err(|slot| (slot, DropReason::QueueFull))
     }
 
+    /// Every packet of the domain before `order` that is missing is lost on its way: it can only come by being sent
+    /// again, which is waited for until `until`.
+    pub fn prove_lost(&mut self, domain: usize, order: u64, until: Instant) {
+        if let Some(state) = self.domains.get_mut(domain)
+            && state.oldest != NOWHERE
+            && state.next.is_some_and(|next| next < order)
+        {
+            state.due = state.due.min(until);
+        }
+    }
+
     /// The next packet for the device.
     pub fn poll(&mut self) -> Option<Slot> {
         self.ready.pop_front()
     }
 
-    /// When a packet will have waited for `hold`.
+    /// When to call [`handle_timeout`](Self::handle_timeout).
     #[must_use]
-    pub fn deadline(&self, hold: Duration) -> Option<Instant> {
-        Some(self.ring.get(usize::from(self.oldest))?.arrival + hold)
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.held == 0 {
+            return None;
+        }
+        self.domains.iter().filter_map(|domain| self.due(domain)).min()
     }
 
-    /// Gives up the holes before every packet that has waited for `hold`.
-    pub fn handle_timeout(&mut self, hold: Duration, now: Instant) {
-        while self.deadline(hold).is_some_and(|deadline| deadline <= now) {
-            let number = self.number_at(self.oldest);
-            self.skip_to(number.saturating_add(1));
-            self.release_run();
+    fn due(&self, domain: &Domain) -> Option<Instant> {
+        let oldest = self.places.get(usize::from(domain.oldest))?;
+        Some(domain.due.min(oldest.arrival + HOLD_LIMIT))
+    }
+
+    /// Gives up the missing packets whose time is over.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for domain in 0..DOMAINS {
+            while self.domains.get(domain).and_then(|state| self.due(state)).is_some_and(|due| due <= now) {
+                self.skip_hole(domain);
+            }
         }
     }
 
     /// Releases everything held and forgets what arrived: the peer counts anew.
     pub fn restart(&mut self) {
-        if let Some(next) = self.next {
-            // Not up to a target: at the end of the numbers there is none beyond the last that may be held.
-            for step in 0..WINDOW as u64 {
-                self.release(next.saturating_add(step));
-            }
+        for domain in 0..DOMAINS {
+            self.restart_domain(domain);
         }
-        self.next = None;
-        self.strays = 0;
-        self.seen.clear();
     }
 
-    /// The lowest order number neither delivered nor given up; none until the first packet.
+    /// The lowest order number of a domain neither delivered nor given up; none until its first packet.
     #[must_use]
-    pub const fn expected(&self) -> Option<u64> {
-        self.next
+    pub fn expected(&self, domain: usize) -> Option<u64> {
+        self.domains.get(domain)?.next
     }
 
     /// Packets that wait for a missing one.
@@ -167,63 +234,147 @@ impl<const WINDOW: usize> Reorder<WINDOW> {
         self.held
     }
 
+    /// Packets that wait for a missing one of their domain.
+    #[must_use]
+    pub fn is_holding(&self, domain: usize) -> bool {
+        self.domains.get(domain).is_some_and(|domain| domain.oldest != NOWHERE)
+    }
+
+    fn restart_domain(&mut self, domain: usize) {
+        while self.is_holding(domain) {
+            self.skip_hole(domain);
+        }
+        if let Some(state) = self.domains.get_mut(domain) {
+            *state = Domain::EMPTY;
+        }
+    }
+
+    /// Moves what waits longest to the port's queue. False when nothing is held: then it is the port that must drain.
+    fn make_room(&mut self) -> bool {
+        let oldest = |domain: &usize| {
+            let state = self.domains.get(*domain)?;
+            Some(self.places.get(usize::from(state.oldest))?.arrival)
+        };
+        let Some(domain) = (0..DOMAINS).filter(|domain| self.is_holding(*domain)).min_by_key(|domain| oldest(domain))
+        else {
+            return false;
+        };
+        self.skip_hole(domain);
+        // What was held is still in memory until the port has drained.
+        self.held.saturating_add(self.ready.len()) < WINDOW
+    }
+
+    /// Gives up the missing numbers before the first packet held.
+    fn skip_hole(&mut self, domain: usize) {
+        let Some(next) = self.domains.get(domain).and_then(|state| state.next) else { return };
+        let first = (0..WINDOW as u64)
+            .map(|step| next.saturating_add(step))
+            .find(|number| self.find(domain, *number).is_some());
+        if let (Some(first), Some(state)) = (first, self.domains.get_mut(domain)) {
+            state.next = Some(first);
+            self.release_run(domain);
+        }
+    }
+
     /// Moves the window's start to `target`, releasing in order what is held before it.
-    fn skip_to(&mut self, target: u64) {
-        let next = self.next.unwrap_or(target);
+    fn skip_to(&mut self, domain: usize, target: u64) {
+        let next = self.expected(domain).unwrap_or(target);
         for number in next..target.min(next.saturating_add(WINDOW as u64)) {
-            if self.held == 0 {
+            if !self.is_holding(domain) {
                 break;
             }
-            self.release(number);
+            self.release(domain, number);
         }
-        self.next = Some(target);
+        if let Some(state) = self.domains.get_mut(domain) {
+            state.next = Some(target);
+        }
+        self.follow_head(domain);
     }
 
     /// Releases what is held without a hole from the window's start on.
-    fn release_run(&mut self) {
-        while let Some(next) = self.next
-            && self.release(next)
+    fn release_run(&mut self, domain: usize) {
+        let mut has_moved = false;
+        while let Some(next) = self.expected(domain)
+            && self.release(domain, next)
         {
-            self.next = Some(next.saturating_add(1));
+            has_moved = true;
+            if let Some(state) = self.domains.get_mut(domain) {
+                state.next = Some(next.saturating_add(1));
+            }
+        }
+        if has_moved {
+            self.follow_head(domain);
         }
     }
 
+    /// Another number is missing first: it is waited for as long as the packet right behind it may wait.
+    fn follow_head(&mut self, domain: usize) {
+        let Some(next) = self.expected(domain) else { return };
+        let mut due = Domain::EMPTY.due;
+        if self.is_holding(domain) {
+            let first = (0..WINDOW as u64).find_map(|step| self.find(domain, next.saturating_add(step)));
+            due = first.and_then(|index| self.places.get(usize::from(index))).map_or(due, |place| place.until);
+        }
+        if let Some(state) = self.domains.get_mut(domain) {
+            state.due = due;
+        }
+    }
+
+    /// The place that holds the packet with this number.
+    fn find(&self, domain: usize, number: u64) -> Option<u16> {
+        let index = *self.rings.get(domain)?.get(Self::place(number))?;
+        (index != NOWHERE).then_some(index)
+    }
+
     /// Moves the packet with this number, if held, to the port's queue.
-    fn release(&mut self, number: u64) -> bool {
-        let Some(place) = self.ring.get_mut(Self::place(number)) else { return false };
+    fn release(&mut self, domain: usize, number: u64) -> bool {
+        let Some(index) = self.find(domain, number) else { return false };
+        let Some(place) = self.places.get_mut(usize::from(index)) else { return false };
         let Some(slot) = place.slot.take() else { return false };
         let (earlier, later) = (place.earlier, place.later);
+        place.later = core::mem::replace(&mut self.free, index);
         self.held = self.held.saturating_sub(1);
-        match self.ring.get_mut(usize::from(earlier)) {
-            Some(place) => place.later = later,
-            None => self.oldest = later,
+        if let Some(entry) = self.rings.get_mut(domain).and_then(|ring| ring.get_mut(Self::place(number))) {
+            *entry = NOWHERE;
         }
-        match self.ring.get_mut(usize::from(later)) {
-            Some(place) => place.earlier = earlier,
-            None => self.newest = earlier,
+        if let Some(place) = self.places.get_mut(usize::from(earlier)) {
+            place.later = later;
+        }
+        if let Some(place) = self.places.get_mut(usize::from(later)) {
+            place.earlier = earlier;
+        }
+        if let Some(state) = self.domains.get_mut(domain) {
+            state.oldest = if earlier == NOWHERE { later } else { state.oldest };
+            state.newest = if later == NOWHERE { earlier } else { state.newest };
         }
         // There is room: what was held is counted in `held + ready.len() <= WINDOW`.
         self.ready.push_back(slot).is_ok()
     }
 
-    fn hold(&mut self, number: u64, slot: Slot, now: Instant) {
-        let index = Self::place(number);
-        let Ok(short) = u16::try_from(index) else { return };
-        let last = core::mem::replace(&mut self.newest, short);
-        match self.ring.get_mut(usize::from(last)) {
-            Some(place) => place.later = short,
-            None => self.oldest = short,
+    /// There is a free place: fewer than `WINDOW` packets are held.
+    fn hold(&mut self, domain: usize, order: u64, slot: Slot, wait: Wait) {
+        let index = if self.free == NOWHERE { self.fresh } else { self.free };
+        let until = wait.at + wait.patience;
+        let Some(state) = self.domains.get_mut(domain) else { return };
+        let Some(place) = self.places.get_mut(usize::from(index)) else { return };
+        if index == self.free {
+            self.free = place.later;
+        } else {
+            self.fresh = index.saturating_add(1);
         }
-        if let Some(place) = self.ring.get_mut(index) {
-            *place = Place { slot: Some(slot), arrival: now, earlier: last, later: NOWHERE };
+        let last = core::mem::replace(&mut state.newest, index);
+        *place = Place { slot: Some(slot), arrival: wait.at, until, earlier: last, later: NOWHERE };
+        state.due = state.due.min(until);
+        if last == NOWHERE {
+            state.oldest = index;
+        }
+        if let Some(place) = self.places.get_mut(usize::from(last)) {
+            place.later = index;
+        }
+        if let Some(entry) = self.rings.get_mut(domain).and_then(|ring| ring.get_mut(Self::place(order))) {
+            *entry = index;
         }
         self.held = self.held.saturating_add(1);
-    }
-
-    /// The order number held at a place of the ring.
-    fn number_at(&self, place: u16) -> u64 {
-        let next = self.next.unwrap_or(0);
-        next.saturating_add(u64::from(place).wrapping_sub(next) & Self::MASK)
     }
 
     const fn place(number: u64) -> usize {
@@ -233,7 +384,7 @@ impl<const WINDOW: usize> Reorder<WINDOW> {
     }
 }
 
-impl<const WINDOW: usize> Default for Reorder<WINDOW> {
+impl<const WINDOW: usize, const DOMAINS: usize> Default for Reorder<WINDOW, DOMAINS> {
     fn default() -> Self {
         Self::new()
     }
@@ -251,7 +402,7 @@ mod tests {
 
     /// Sends numbers through a buffer and reads back which come out.
     struct Bench {
-        reorder: Reorder<8>,
+        reorder: Reorder<8, 1>,
         pool: Pool<32>,
     }
 
@@ -264,10 +415,12 @@ mod tests {
             let slot = self.pool.take().unwrap();
             assert!(self.pool.packet_mut(&slot).unwrap().copy_from(&number.to_be_bytes()));
             let now = Instant::ORIGIN + Duration::from_millis(at_ms);
-            self.reorder.accept(Order(number), slot, now).map_err(|(slot, reason)| {
-                self.pool.put(slot);
-                reason
-            })?;
+            self.reorder.accept(0, Order(number), slot, Wait { at: now, patience: HOLD }).map_err(
+                |(slot, reason)| {
+                    self.pool.put(slot);
+                    reason
+                },
+            )?;
             Ok(self.drain())
         }
 
@@ -282,12 +435,12 @@ mod tests {
         }
 
         fn timeout(&mut self, at_ms: u64) -> Vec<u64> {
-            self.reorder.handle_timeout(HOLD, Instant::ORIGIN + Duration::from_millis(at_ms));
+            self.reorder.handle_timeout(Instant::ORIGIN + Duration::from_millis(at_ms));
             self.drain()
         }
 
         fn deadline_ms(&self) -> Option<u64> {
-            self.reorder.deadline(HOLD).map(|at| at.micros() / 1_000)
+            self.reorder.deadline().map(|at| at.micros() / 1_000)
         }
     }
 

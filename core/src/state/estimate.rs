@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! What is learned about a link from its packets: round-trip time and loss. Integers only.
 
-use crate::words::time::Duration;
+use crate::words::time::{Duration, Instant};
 
 /// Samples of this length and longer are no round trips: the peer was stopped, or the 16-bit clock went round
 /// (MLVPN 2.3 ignores them too).
@@ -42,6 +42,73 @@ impl RoundTrip {
     pub const fn deviation(&self) -> Duration {
         self.deviation
     }
+}
+
+/// How far one 16-bit time is ahead of another; negative when it is behind. They wrap after 65,536 units.
+#[must_use]
+pub const fn apart(later: u16, earlier: u16) -> i16 {
+    later.wrapping_sub(earlier).cast_signed()
+}
+
+/// The mean deviation between the one-way times of neighbouring packets (RFC 3550, 6.4.1: gain 1/16).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Jitter {
+    /// In sixteenths of a microsecond.
+    scaled: u64,
+}
+
+impl Jitter {
+    /// Takes the difference of two neighbours, in microseconds.
+    pub fn sample(&mut self, micros: u64) {
+        self.scaled = self.scaled.saturating_sub(self.scaled >> 4).saturating_add(micros);
+    }
+
+    /// The mean deviation in microseconds.
+    #[must_use]
+    pub const fn micros(&self) -> u64 {
+        self.scaled >> 4
+    }
+}
+
+/// The least one-way time is remembered for three of these: long enough that a link in use was empty once, short enough
+/// to follow clocks that drift and routes that change.
+const EPOCH: Duration = Duration::from_secs(5);
+
+/// The least of the one-way times of the last 10 to 15 seconds, in units that wrap at 65,536.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LeastTransit {
+    /// The least of each epoch, the current one first.
+    epochs: [Option<u16>; 3],
+    /// When the current one began.
+    since: Instant,
+}
+
+impl LeastTransit {
+    /// Takes a sample, and returns the least.
+    pub fn sample(&mut self, transit: u16, now: Instant) -> u16 {
+        let [current, before, oldest] = self.epochs;
+        let passed = now.since(self.since);
+        if passed >= EPOCH * 3 || current.is_none() {
+            self.epochs = [Some(transit), None, None];
+            self.since = now;
+        } else if passed >= EPOCH {
+            self.epochs = [Some(transit), current, before];
+            self.since = now;
+        } else {
+            self.epochs = [current.map(|least| lesser(least, transit)), before, oldest];
+        }
+        self.epochs.into_iter().flatten().fold(transit, lesser)
+    }
+
+    /// The least; none before the first sample.
+    #[must_use]
+    pub fn least(&self) -> Option<u16> {
+        self.epochs.into_iter().flatten().reduce(lesser)
+    }
+}
+
+const fn lesser(one: u16, other: u16) -> u16 {
+    if apart(one, other) < 0 { one } else { other }
 }
 
 /// Which of a link's last 64 packets arrived.

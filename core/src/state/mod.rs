@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Third layer, state: what the tunnel remembers about keys, packets seen, and each link.
 
+pub mod arrivals;
 pub mod cookie;
+pub mod departures;
 pub mod estimate;
+pub mod flight;
 pub mod flows;
 pub mod handshake;
 pub mod identity;
@@ -11,6 +14,7 @@ pub mod link;
 pub mod mtu;
 mod noise;
 pub mod path;
+pub mod rate;
 pub mod replay;
 pub mod session;
 pub mod session_key;

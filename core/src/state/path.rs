@@ -48,8 +48,16 @@ pub struct Place {
     pub address: SocketAddr,
 }
 
+impl Place {
+    /// Bytes of IP and UDP headers on the way there.
+    #[must_use]
+    pub const fn overhead(&self) -> usize {
+        overhead(self.address) as usize
+    }
+}
+
 /// What a path wants sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Errand {
     /// The frame.
     pub frame: Control,
@@ -57,6 +65,24 @@ pub struct Errand {
     pub to: Place,
     /// The UDP payload's length the datagram is to be padded to; 0 for none.
     pub pad_to: u16,
+}
+
+/// A reply that waits to be sent.
+#[derive(Clone, Copy, Debug)]
+enum Answer {
+    Probe { id: u16 },
+    Challenge { token: u64 },
+    Size { len: u16 },
+}
+
+impl From<Answer> for Control {
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Answer::Probe { id } => Self::ProbeReply { id },
+            Answer::Challenge { token } => Self::ChallengeReply { token },
+            Answer::Size { len } => Self::SizeReply { len },
+        }
+    }
 }
 
 /// A new address of the peer that has not proved itself.
@@ -100,7 +126,7 @@ pub struct Path {
     last_heard: Instant,
     /// When data last went either way.
     last_data: Instant,
-    answers: heapless::Deque<(Control, Place), ANSWERS>,
+    answers: heapless::Deque<(Answer, Place), ANSWERS>,
     leaving: bool,
     traffic: Traffic,
     disconnects: u64,
@@ -224,6 +250,16 @@ impl Path {
         }
     }
 
+    /// Nothing sent on the path arrives, while it does on others: it is silent until its peer answers a probe.
+    pub fn suspect(&mut self, now: Instant) {
+        if self.phase == Phase::Up && self.health != Health::Silent {
+            self.unheard = self.unheard.max(probing::SILENT_AFTER.saturating_add(1));
+            self.unanswered = self.unanswered.max(self.unheard);
+            self.health = Health::Silent;
+            self.probe_at = now;
+        }
+    }
+
     /// Takes note of data sent or delivered, which makes the path busy.
     pub fn note_data(&mut self, now: Instant) {
         let was_idle = now.since(self.last_data) >= BUSY_SPAN;
@@ -234,11 +270,11 @@ impl Path {
     }
 
     /// Acts on a control frame that came from `from`.
-    pub fn handle(&mut self, frame: Control, from: Place, now: Instant) {
-        match frame {
-            Control::Probe { id } => self.answer(Control::ProbeReply { id }, from),
-            Control::Challenge { token } => self.answer(Control::ChallengeReply { token }, from),
-            Control::SizeProbe { len } => self.answer(Control::SizeReply { len }, from),
+    pub fn handle(&mut self, frame: &Control, from: Place, now: Instant) {
+        match *frame {
+            Control::Probe { id } => self.answer(Answer::Probe { id }, from),
+            Control::Challenge { token } => self.answer(Answer::Challenge { token }, from),
+            Control::SizeProbe { len } => self.answer(Answer::Size { len }, from),
             Control::ProbeReply { id } => self.handle_reply(id, from, now),
             Control::ChallengeReply { token } => self.handle_proof(token, now),
             Control::SizeReply { len } => self.mtu.answered(self.ip_len(len), now),
@@ -250,14 +286,14 @@ impl Path {
                     self.place = None;
                 }
             }
-            Control::Leave | Control::Close | Control::Fresh => {}
+            Control::Leave | Control::Close | Control::Fresh | Control::Report(_) => {}
         }
     }
 
     /// The next thing to send, which counts as sent.
     pub fn errand(&mut self, now: Instant) -> Option<Errand> {
-        if let Some((frame, to)) = self.answers.pop_front() {
-            return Some(Errand { frame, to, pad_to: 0 });
+        if let Some((answer, to)) = self.answers.pop_front() {
+            return Some(Errand { frame: answer.into(), to, pad_to: 0 });
         }
         if let Some(errand) = self.challenge(now) {
             return Some(errand);

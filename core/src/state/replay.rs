@@ -67,6 +67,38 @@ impl<const WORDS: usize> ReplayWindow<WORDS> {
         }
     }
 
+    /// The first number from `from` on that was not seen, below the highest that was. None too when it is so far behind
+    /// that nothing is remembered of it.
+    #[must_use]
+    pub fn next_missing(&self, from: u64) -> Option<u64> {
+        self.find(from, |word| !word)
+    }
+
+    /// The first number from `from` on that was seen.
+    #[must_use]
+    pub fn next_seen(&self, from: u64) -> Option<u64> {
+        self.find(from, |word| word)
+    }
+
+    /// The first number from `from` up to the highest whose bit is set in its word after `change`. Work: one step per 64
+    /// numbers.
+    fn find(&self, from: u64, change: impl Fn(u64) -> u64) -> Option<u64> {
+        let highest = self.highest?;
+        if highest.saturating_sub(from) >= Self::SPAN {
+            return None;
+        }
+        let mut number = from;
+        while number <= highest {
+            let word = change(*self.words.get(Self::word(number))?);
+            let rest = word.checked_shr((number & 63) as u32).unwrap_or(0);
+            if rest != 0 {
+                return Some(number.saturating_add(u64::from(rest.trailing_zeros()))).filter(|found| *found <= highest);
+            }
+            number = (number | 63).saturating_add(1);
+        }
+        None
+    }
+
     /// Treats every number up to and including `number` as seen, as if it had just been reached.
     pub fn close_up_to(&mut self, number: u64) {
         self.words = [u64::MAX; WORDS];
@@ -120,6 +152,21 @@ mod tests {
             window.mark(number);
             assert_eq!(window.check(number), Seen::Before, "{number}");
         }
+    }
+
+    #[test]
+    fn holes_and_the_numbers_behind_them_are_found() {
+        let mut window = ReplayWindow::<4>::new();
+        assert_eq!((window.next_missing(0), window.next_seen(0)), (None, None));
+        for number in [0, 1, 4, 63, 65, 130] {
+            window.mark(number);
+        }
+        assert_eq!((window.next_missing(0), window.next_seen(2)), (Some(2), Some(4)));
+        assert_eq!((window.next_missing(4), window.next_seen(5)), (Some(5), Some(63)));
+        assert_eq!((window.next_missing(63), window.next_seen(66)), (Some(64), Some(130)));
+        assert_eq!((window.next_missing(130), window.next_seen(131)), (None, None));
+        window.mark(130 + 3 * 64);
+        assert_eq!(window.next_missing(0), None, "forgotten");
     }
 
     #[test]

@@ -55,6 +55,14 @@ pub struct Session<const LINKS: usize> {
     used_since: Option<Instant>,
 }
 
+impl Stamp {
+    /// The low 32 bits of the packet's counter on its link.
+    #[must_use]
+    pub const fn counter_low(&self) -> u32 {
+        self.header.counter_low
+    }
+}
+
 impl<const LINKS: usize> Session<LINKS> {
     /// A session that begins.
     #[must_use]
@@ -143,6 +151,18 @@ impl<const LINKS: usize> Session<LINKS> {
         if self.send.seal_in_place(&stamp.nonce, header, body) { Ok(len) } else { Err(DropReason::TooBig) }
     }
 
+    /// Which of a link's packets arrived.
+    #[must_use]
+    pub fn window(&self, link: LinkId) -> Option<&ReplayWindow<REPLAY_WORDS>> {
+        self.windows.get(link.index())
+    }
+
+    /// By which the peer knows the session.
+    #[must_use]
+    pub const fn peer_index(&self) -> SessionIndex {
+        self.peer_index
+    }
+
     /// Opens the data packet in `packet`, whose header is `header`, in place: on success `packet` is the body, and its
     /// counter is seen. A packet seen before costs no decryption.
     pub fn open(&mut self, header: &DataHeader, packet: &mut Packet) -> Result<u64, DropReason> {
@@ -188,7 +208,9 @@ const fn low_half(counter: u64) -> u32 {
 }
 
 /// The clock in units of 100 microseconds, modulo 65,536.
-const fn send_time(now: Instant) -> u16 {
+/// A time as it travels in a header: in units of 100 microseconds, modulo 65,536.
+#[must_use]
+pub const fn send_time(now: Instant) -> u16 {
     ((now.micros() / 100) & 0xffff) as u16
 }
 

@@ -6,82 +6,32 @@ use crate::memory::packet::Packet;
 use crate::memory::pool::{Pool, Slot};
 use crate::stages::clamp::clamp;
 use crate::stages::classify::{Class, classify};
-use crate::stages::reorder::Reorder;
-use crate::stages::schedule::{Candidate, Scheduler};
+use crate::stages::reorder::{Reorder, Wait};
 use crate::stages::too_big;
 use crate::words::drops::{DropReason, Drops};
-use crate::words::ids::{LinkId, Medium, Order};
-use crate::words::limits::EGRESS_SLOTS;
-use crate::words::time::{Duration, Instant};
+use crate::words::ids::{Medium, Order};
 
-/// The hold time before any link's round trip is known.
-const HOLD_UNKNOWN: Duration = Duration::from_millis(100);
-
-/// Added to the spread of the links' round-trip times: MLVPN's timestamps count whole milliseconds, and its timers
-/// wake late.
-const HOLD_SLACK: Duration = Duration::from_millis(10);
-
-/// No packet is held longer: TCP's least retransmission timeout on Linux is 200 ms, and a satellite link may add as
-/// much again.
-const HOLD_LIMIT: Duration = Duration::from_millis(400);
-
-/// Queues, scheduler and reorder buffer of one tunnel.
+/// Queues and reorder buffer of one tunnel: up to `WINDOW` packets each, in `DOMAINS` orders.
 #[derive(Debug)]
-pub(super) struct Bond<const WINDOW: usize> {
+pub(super) struct Bond<const WINDOW: usize, const DOMAINS: usize> {
     pub(super) medium: Medium,
     /// The largest inner IP packet, in bytes.
     pub(super) mtu: u16,
     /// Whether received packets are put back in order.
     pub(super) reordering: bool,
-    scheduler: Scheduler,
-    pub(super) reorder: Reorder<WINDOW>,
-    egress: heapless::Deque<(Slot, Class), EGRESS_SLOTS>,
-    next_order: u64,
+    pub(super) reorder: Reorder<WINDOW, DOMAINS>,
+    ingress: heapless::Deque<(Slot, Class), WINDOW>,
     pub(super) drops: Drops,
 }
 
-/// The packet that is to be sent next.
-#[derive(Debug)]
-pub(super) struct Outgoing {
-    pub(super) slot: Slot,
-    pub(super) link: LinkId,
-    /// Its place among all ordered packets; none when the receiver need not hold it.
-    pub(super) order: Option<Order>,
-}
-
-/// Why no link takes the next packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wait {
-    /// Every usable link's socket is full.
-    ForRoom,
-    /// No link is up.
-    ForLink,
-}
-
-/// What the hold time is computed from: a link that is up.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct RoundTripFacts {
-    pub(super) smoothed: Option<Duration>,
-    pub(super) deviation: Duration,
-}
-
-impl<const WINDOW: usize> Bond<WINDOW> {
+impl<const WINDOW: usize, const DOMAINS: usize> Bond<WINDOW, DOMAINS> {
     pub(super) const fn new(medium: Medium, mtu: u16, reordering: bool) -> Self {
-        Self {
-            medium,
-            mtu,
-            reordering,
-            scheduler: Scheduler::new(),
-            reorder: Reorder::new(),
-            egress: heapless::Deque::new(),
-            next_order: 0,
-            drops: Drops::new(),
-        }
+        Self { medium, mtu, reordering, reorder: Reorder::new(), ingress: heapless::Deque::new(), drops: Drops::new() }
     }
 
     /// Whether [`Bond::send`] takes a packet.
     pub(super) fn has_room(&self) -> bool {
-        !self.egress.is_full()
+        !self.ingress.is_full()
     }
 
     /// Takes a packet from the device; `is_up` says whether any link could carry it. One that is too big becomes the
@@ -92,7 +42,7 @@ impl<const WINDOW: usize> Bond<WINDOW> {
             Ok(_) if !is_up => self.drop_slot(pool, slot, DropReason::NoLink),
             Ok(class) => {
                 clamp(packet.as_mut_bytes(), self.medium, self.mtu);
-                if let Err((slot, _)) = self.egress.push_back((slot, class)) {
+                if let Err((slot, _)) = self.ingress.push_back((slot, class)) {
                     self.drop_slot(pool, slot, DropReason::QueueFull);
                 }
             }
@@ -106,44 +56,36 @@ impl<const WINDOW: usize> Bond<WINDOW> {
         }
     }
 
-    /// The next packet and its link, out of the `candidates` that may carry it now; None when nothing waits, or nothing
-    /// can be sent. Without any link what waits is dropped.
-    pub(super) fn next<const SLOTS: usize>(
-        &mut self,
-        pool: &mut Pool<SLOTS>,
-        candidates: Result<&[Candidate], Wait>,
-    ) -> Option<Outgoing> {
-        let bytes = pool.packet(&self.egress.front()?.0).map_or(0, Packet::len);
-        let chosen = match candidates {
-            Ok(candidates) => self.scheduler.choose(candidates, bytes).map(LinkId::new)?,
-            Err(Wait::ForRoom) => return None,
-            Err(Wait::ForLink) => {
-                while let Some((slot, _)) = self.egress.pop_front() {
-                    self.drop_slot(pool, slot, DropReason::NoLink);
-                }
-                return None;
-            }
-        };
-        let (slot, class) = self.egress.pop_front()?;
-        let order = class.ordered.then_some(Order(self.next_order));
-        if class.ordered {
-            self.next_order = self.next_order.saturating_add(1);
+    /// The next packet to send, and its length in bytes.
+    pub(super) fn front<const SLOTS: usize>(&self, pool: &Pool<SLOTS>) -> Option<(&Class, usize)> {
+        let (slot, class) = self.ingress.front()?;
+        Some((class, pool.packet(slot).map_or(0, Packet::len)))
+    }
+
+    /// Takes the next packet to send.
+    pub(super) fn pop(&mut self) -> Option<(Slot, Class)> {
+        self.ingress.pop_front()
+    }
+
+    /// Drops what waits for a link.
+    pub(super) fn drop_waiting<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, reason: DropReason) {
+        while let Some((slot, _)) = self.ingress.pop_front() {
+            self.drop_slot(pool, slot, reason);
         }
-        Some(Outgoing { slot, link: chosen, order })
     }
 
     /// Whether a packet waits for a link.
     pub(super) fn is_waiting(&self) -> bool {
-        !self.egress.is_empty()
+        !self.ingress.is_empty()
     }
 
     /// Takes a packet for the device; `order` is none when it need not be held.
     pub(super) fn deliver<const SLOTS: usize>(
         &mut self,
         pool: &mut Pool<SLOTS>,
-        order: Option<Order>,
+        order: Option<(usize, Order)>,
         slot: Slot,
-        now: Instant,
+        wait: Wait,
     ) -> Result<(), (Slot, DropReason)> {
         if let Some(packet) = pool.packet_mut(&slot) {
             if packet.is_empty() {
@@ -152,7 +94,7 @@ impl<const WINDOW: usize> Bond<WINDOW> {
             clamp(packet.as_mut_bytes(), self.medium, self.mtu);
         }
         match order.filter(|_| self.reordering) {
-            Some(order) => self.reorder.accept(order, slot, now),
+            Some((domain, order)) => self.reorder.accept(domain, order, slot, wait),
             None => self.reorder.pass(slot),
         }
     }
@@ -160,7 +102,7 @@ impl<const WINDOW: usize> Bond<WINDOW> {
     /// Gives back every packet held.
     pub(super) fn clear<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>) {
         self.reorder.restart();
-        while let Some(slot) = self.reorder.poll().or_else(|| Some(self.egress.pop_front()?.0)) {
+        while let Some(slot) = self.reorder.poll().or_else(|| Some(self.ingress.pop_front()?.0)) {
             pool.put(slot);
         }
     }
@@ -170,15 +112,4 @@ impl<const WINDOW: usize> Bond<WINDOW> {
         self.drops.count(reason);
         pool.put(slot);
     }
-}
-
-/// How long a packet may be held for a missing one: the slowest link may be that much behind the fastest.
-pub(super) fn hold_time(links: impl Iterator<Item = RoundTripFacts>) -> Duration {
-    let (mut fastest, mut slowest) = (None::<Duration>, Duration::ZERO);
-    for link in links {
-        let Some(smoothed) = link.smoothed else { return HOLD_UNKNOWN };
-        fastest = Some(fastest.map_or(smoothed, |fastest| fastest.min(smoothed)));
-        slowest = slowest.max(smoothed + link.deviation * 4);
-    }
-    (slowest.saturating_sub(fastest.unwrap_or_default()) + HOLD_SLACK).min(HOLD_LIMIT)
 }

@@ -6,7 +6,8 @@ use core::net::SocketAddr;
 use crate::memory::classic::{AUTH_BODY, AUTH_OK_BODY, Kind};
 use crate::memory::pool::{Pool, Slot};
 use crate::stages::open::{Opened, Opener};
-use crate::stages::schedule::Candidate;
+use crate::stages::reorder;
+use crate::stages::schedule::{Candidate, Scheduler};
 use crate::stages::seal::{Sealer, Ticket};
 use crate::state::flows::Flow;
 use crate::state::link::{Heard, Link, LinkSettings, Phase};
@@ -16,11 +17,27 @@ use crate::words::ids::{Epoch, LinkId, Order};
 use crate::words::limits::MAX_LINKS;
 use crate::words::time::{Duration, Instant};
 
-use super::bond::{Bond, Outgoing, RoundTripFacts, Wait, hold_time};
+use super::bond::Bond;
 use super::config::Config;
 use super::events::Told;
 use super::random::Random;
 use super::{Arrival, Cause, Deadline, Transmit};
+
+/// The hold time before any link's round trip is known.
+const HOLD_UNKNOWN: Duration = Duration::from_millis(100);
+
+/// Added to the spread of the links' round-trip times: MLVPN's timestamps count whole milliseconds, and its timers
+/// wake late.
+const HOLD_SLACK: Duration = Duration::from_millis(10);
+
+/// Why no link takes the next packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// Every usable link's socket is full.
+    Blocked,
+    /// No link is up.
+    NoLink,
+}
 
 /// A link of the tunnel and what the port was told of it.
 #[derive(Debug)]
@@ -42,7 +59,9 @@ pub struct Tunnel<const LINKS: usize, const WINDOW: usize> {
     members: [Option<Member>; LINKS],
     /// Every member lies below this place, so that rounds over the members need not look further.
     span: usize,
-    bond: Bond<WINDOW>,
+    bond: Bond<WINDOW, 1>,
+    scheduler: Scheduler,
+    next_order: u64,
     told_up: bool,
 }
 
@@ -63,6 +82,8 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
             random: Random::new(seed),
             members: [const { None }; LINKS],
             span: 0,
+            scheduler: Scheduler::new(),
+            next_order: 0,
             told_up: false,
         }
     }
@@ -167,9 +188,10 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
         if let Some(transmit) = self.transmit_frame(now, out) {
             return Some(transmit);
         }
-        while self.bond.is_waiting() {
-            let candidates = self.candidates();
-            let Outgoing { slot, link, order } = self.bond.next(pool, candidates.as_deref().map_err(|wait| *wait))?;
+        while let Some(link) = self.choose(pool) {
+            let (slot, class) = self.bond.pop()?;
+            let order = class.ordered.then_some(Order(self.next_order));
+            self.next_order = self.next_order.saturating_add(u64::from(class.ordered));
             let sent = self.ticket(link, Kind::Data, order, now).ok_or(DropReason::NoLink).and_then(|ticket| {
                 let packet = pool.packet(&slot).ok_or(DropReason::Malformed)?;
                 self.seal(ticket, packet.as_bytes(), out)
@@ -183,6 +205,19 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
             }
         }
         None
+    }
+
+    /// The link of the next packet; none when nothing waits or no link takes it. Without any link what waits is dropped.
+    fn choose<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>) -> Option<LinkId> {
+        let (_, bytes) = self.bond.front(pool)?;
+        match self.candidates() {
+            Ok(candidates) => self.scheduler.choose(&candidates, bytes).map(LinkId::new),
+            Err(Refusal::Blocked) => None,
+            Err(Refusal::NoLink) => {
+                self.bond.drop_waiting(pool, DropReason::NoLink);
+                None
+            }
+        }
     }
 
     /// The next of the links' own datagrams.
@@ -226,8 +261,8 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
     }
 
     /// The links that may carry the next packet.
-    fn candidates(&self) -> Result<heapless::Vec<Candidate, LINKS>, Wait> {
-        let best = self.present().filter_map(|member| tier(&member.link)).min().ok_or(Wait::ForLink)?;
+    fn candidates(&self) -> Result<heapless::Vec<Candidate, LINKS>, Refusal> {
+        let best = self.present().filter_map(|member| tier(&member.link)).min().ok_or(Refusal::NoLink)?;
         let mut candidates = heapless::Vec::new();
         for (index, member) in self.members.iter().take(self.span).enumerate() {
             let Some(member) = member.as_ref().filter(|member| tier(&member.link) == Some(best) && !member.blocked)
@@ -238,7 +273,7 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
             // As many places as links: it cannot be full.
             let _ = candidates.push(Candidate { index, rate_bytes_per_sec });
         }
-        if candidates.is_empty() { Err(Wait::ForRoom) } else { Ok(candidates) }
+        if candidates.is_empty() { Err(Refusal::Blocked) } else { Ok(candidates) }
     }
 }
 
@@ -306,8 +341,9 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
         match header.kind {
             Kind::Data if phase != Phase::Up => Err((slot, DropReason::LinkNotUp)),
             Kind::Data => {
-                let order = header.ordered.then_some(header.order);
-                self.bond.deliver(pool, order, slot, arrival.at)
+                let order = header.ordered.then_some((0, header.order));
+                let wait = reorder::Wait { at: arrival.at, patience: self.hold() };
+                self.bond.deliver(pool, order, slot, wait)
             }
             Kind::Auth | Kind::AuthOk | Kind::KeepAlive | Kind::Disconnect => {
                 pool.put(slot);
@@ -326,7 +362,7 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
             let (at, timer) = member.as_ref()?.link.deadline()?;
             Some(Deadline { at, cause: Cause::Link(LinkId::new(index), timer) })
         });
-        let reorder = self.bond.reorder.deadline(self.hold()).map(|at| Deadline { at, cause: Cause::Reorder });
+        let reorder = self.bond.reorder.deadline().map(|at| Deadline { at, cause: Cause::Reorder });
         links.chain(reorder).min_by_key(|deadline| deadline.at)
     }
 
@@ -335,8 +371,7 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
         for member in self.members.iter_mut().take(self.span).flatten() {
             member.link.handle_timeout(now);
         }
-        let hold = self.hold();
-        self.bond.reorder.handle_timeout(hold, now);
+        self.bond.reorder.handle_timeout(now);
     }
 
     /// What happened, until None: differences between what was told last and what is.
@@ -383,9 +418,16 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
         self.bond.mtu
     }
 
+    /// How long a packet may be held for a missing one: the slowest link may be that much behind the fastest.
     fn hold(&self) -> Duration {
-        let up = self.present().filter(|member| member.link.phase() == Phase::Up).map(|member| member.link.rtt());
-        hold_time(up.map(|rtt| RoundTripFacts { smoothed: rtt.smoothed(), deviation: rtt.deviation() }))
+        let (mut fastest, mut slowest) = (None::<Duration>, Duration::ZERO);
+        for member in self.present().filter(|member| member.link.phase() == Phase::Up) {
+            let rtt = member.link.rtt();
+            let Some(smoothed) = rtt.smoothed() else { return HOLD_UNKNOWN };
+            fastest = Some(fastest.map_or(smoothed, |fastest| fastest.min(smoothed)));
+            slowest = slowest.max(smoothed + rtt.deviation() * 4);
+        }
+        (slowest.saturating_sub(fastest.unwrap_or_default()) + HOLD_SLACK).min(reorder::HOLD_LIMIT)
     }
 
     fn present(&self) -> impl Iterator<Item = &Member> {

@@ -49,6 +49,8 @@ pub enum Cause {
     Path(LinkId),
     /// The session has something to do (protocol 2).
     Session,
+    /// A link may take the next packet, a report is due, or news of a link's packets are (protocol 2).
+    Data,
     /// A packet has been held for a missing one for long enough.
     Reorder,
 }

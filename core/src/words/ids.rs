@@ -64,6 +64,13 @@ impl SessionIndex {
         self.0
     }
 
+    /// The low 8 bits, which tell the sessions of one engine apart.
+    #[must_use]
+    pub const fn low(self) -> u8 {
+        let [.., low] = self.0.to_be_bytes();
+        low
+    }
+
     /// The index as three bytes, most significant first.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; 3] {

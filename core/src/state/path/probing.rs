@@ -7,7 +7,7 @@ use crate::state::link::{Phase, Role};
 use crate::words::event::{DownCause, Health};
 use crate::words::time::{Duration, Instant};
 
-use super::{BUSY_INTERVAL, BUSY_SPAN, CHALLENGES, Errand, PROBES_KEPT, Path, Place};
+use super::{Answer, BUSY_INTERVAL, BUSY_SPAN, CHALLENGES, Errand, PROBES_KEPT, Path, Place};
 
 /// A path nobody has answered on is probed this often, four times.
 const YOUNG_INTERVAL: Duration = Duration::from_millis(250);
@@ -17,6 +17,12 @@ const PROBING_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Probes at [`YOUNG_INTERVAL`].
 const YOUNG_PROBES: u8 = 4;
+
+/// A path that fell silent is asked this often at first, so many times, for most outages are short: a radio cell changed, a
+/// modem restarted. Then at [`YOUNG_INTERVAL`] until so many probes, then at [`PROBING_INTERVAL`].
+const SILENT_INTERVAL: Duration = Duration::from_millis(100);
+const SILENT_PROBES: u8 = 14;
+const SILENT_YOUNG_PROBES: u8 = 34;
 
 /// A server asks a path that is not up only for so long after it heard its client there. Asking is the client's part.
 const ASKING_SPAN: Duration = Duration::from_secs(10);
@@ -32,7 +38,7 @@ const MIN_PATIENCE: Duration = Duration::from_millis(100);
 const ONE_WAY_AFTER: u8 = 10;
 
 /// A path is silent after this many probes in a row without a sign of life.
-const SILENT_AFTER: u8 = 3;
+pub(super) const SILENT_AFTER: u8 = 3;
 
 impl Path {
     pub(super) fn start_probing(&mut self, now: Instant) {
@@ -106,6 +112,8 @@ impl Path {
         }
         let wait = match self.phase {
             Phase::Up if self.health != Health::Silent => self.patience(),
+            Phase::Up if self.unanswered <= SILENT_PROBES => SILENT_INTERVAL,
+            Phase::Up if self.unanswered <= SILENT_YOUNG_PROBES => YOUNG_INTERVAL,
             Phase::Waiting if self.unanswered <= YOUNG_PROBES => YOUNG_INTERVAL,
             _ => PROBING_INTERVAL,
         };
@@ -153,12 +161,12 @@ impl Path {
         self.come_up(now);
     }
 
-    pub(super) fn answer(&mut self, frame: Control, to: Place) {
+    pub(super) fn answer(&mut self, answer: Answer, to: Place) {
         if self.answers.is_full() {
             self.answers.pop_front();
         }
         // There is room now.
-        let _ = self.answers.push_back((frame, to));
+        let _ = self.answers.push_back((answer, to));
     }
 
     pub(super) fn judge(&mut self) {

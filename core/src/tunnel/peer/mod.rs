@@ -12,7 +12,9 @@
 
 mod client;
 pub mod config;
+mod data;
 mod receive;
+mod reports;
 mod sessions;
 mod time;
 mod transmit;
@@ -21,12 +23,16 @@ use core::net::SocketAddr;
 
 use crate::memory::pool::Pool;
 use crate::memory::two::{MAC, RESPONSE, receiver_of};
+use crate::state::arrivals::Arrivals;
+use crate::state::departures::Departures;
+use crate::state::flight::Flight;
 use crate::state::link::{LinkSettings, Phase, Role};
 use crate::state::path::{Path, Place};
+use crate::state::replay::ReplayWindow;
 use crate::state::session::Session;
 use crate::words::event::{Health, Trouble};
 use crate::words::ids::{LinkId, SessionIndex};
-use crate::words::limits::{MAX_DATAGRAM, MAX_LINKS};
+use crate::words::limits::{MAX_DATAGRAM, MAX_LINKS, REPLAY_WORDS};
 use crate::words::time::Instant;
 
 use super::bond::Bond;
@@ -35,8 +41,12 @@ use super::random::Random;
 use client::Asking;
 use config::{ClientCredentials, PeerConfig};
 
-/// The ordering domain of everything that is ordered.
-const DOMAIN: u8 = 1;
+/// Ordering domains, numbered from 1; 0 is for packets that wait for no other.
+const ORDERED: u8 = 7;
+
+/// The same, as the size of an array; and with the unordered.
+const DOMAINS: usize = ORDERED as usize;
+const NUMBERINGS: usize = DOMAINS + 1;
 
 /// Claims answered whose client has not yet proved that it holds the keys: a replayed initiation takes one place, and
 /// must not take the place of the client's own.
@@ -57,8 +67,34 @@ struct Unproved<const LINKS: usize> {
 #[derive(Debug)]
 struct Member {
     path: Path,
+    departures: Departures,
+    arrivals: Arrivals,
+    /// It was silent when last looked at.
+    is_failed: bool,
     blocked: bool,
     told: Told,
+}
+
+impl Member {
+    fn new(role: Role, settings: LinkSettings) -> Self {
+        Self {
+            departures: Departures::new(settings.rate_bytes_per_sec),
+            path: Path::new(role, settings),
+            arrivals: Arrivals::default(),
+            is_failed: false,
+            blocked: false,
+            told: Told::default(),
+        }
+    }
+}
+
+/// How often packets were sent again, and how often that was not worth it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Packets sent again.
+    pub resent: u64,
+    /// Lost packets that were not sent again: too old, or too many.
+    pub unrepaired: u64,
 }
 
 /// One peer's engine. See the module's description.
@@ -81,7 +117,21 @@ pub struct Peer<const LINKS: usize, const WINDOW: usize> {
     /// The session in which the peer said that it is fresh.
     fresh_session: Option<SessionIndex>,
     members: [Option<Member>; LINKS],
-    bond: Bond<WINDOW>,
+    bond: Bond<WINDOW, DOMAINS>,
+    /// What was sent and may have to be sent again.
+    flight: Flight<LINKS, WINDOW>,
+    /// The next order number of each domain.
+    orders: [u64; NUMBERINGS],
+    /// Bytes that may be sent again.
+    resend_credit: u64,
+    counts: Counts,
+    report_turn: usize,
+    /// When to look for links that failed.
+    check_at: Instant,
+    /// The highest order number each link brought, by domain.
+    tops: [[u64; LINKS]; NUMBERINGS],
+    /// Which unordered packets arrived.
+    unordered: ReplayWindow<REPLAY_WORDS>,
     /// Since when no link carries anything.
     lost_since: Option<Instant>,
     told_up: bool,
@@ -123,6 +173,14 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             is_fresh: true,
             fresh_session: None,
             members: [const { None }; LINKS],
+            flight: Flight::new(),
+            orders: [0; NUMBERINGS],
+            resend_credit: 0,
+            counts: Counts::default(),
+            report_turn: 0,
+            check_at: Instant::ORIGIN,
+            tops: [[0; LINKS]; NUMBERINGS],
+            unordered: ReplayWindow::new(),
             lost_since: None,
             told_up: false,
             told_session: None,
@@ -153,10 +211,11 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         let role = self.role();
         let Some(place) = self.members.get_mut(id.index()) else { return false };
         match place {
-            Some(member) => member.path.configure(settings),
-            None => {
-                *place = Some(Member { path: Path::new(role, settings), blocked: false, told: Told::default() });
+            Some(member) => {
+                member.path.configure(settings);
+                member.departures.set_ceiling(settings.rate_bytes_per_sec);
             }
+            None => *place = Some(Member::new(role, settings)),
         }
         true
     }
@@ -207,6 +266,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
     /// Gives back every packet the tunnel holds, before it is dropped.
     pub fn clear<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>) {
         self.bond.clear(pool);
+        self.flight.clear(pool);
     }
 
     const fn role(&self) -> Role {

@@ -6,19 +6,34 @@ use crate::memory::packet::Packet;
 use crate::memory::pool::{Pool, Slot};
 use crate::memory::two::{DATA_OVERHEAD, DataHeader, MessageKind};
 use crate::stages::allow::source_of;
+use crate::stages::reorder::Wait;
+use crate::state::arrivals::Arrived;
+use crate::state::estimate::apart;
 use crate::state::handshake::HandshakeError;
 use crate::state::link::{LinkSettings, Phase, Role};
 use crate::state::path::{Path, Place, Sign};
+use crate::state::replay::Seen;
 use crate::state::session::{Session, widen};
 use crate::tunnel::Arrival;
-use crate::tunnel::events::Told;
 use crate::words::drops::DropReason;
 use crate::words::event::Trouble;
 use crate::words::ids::{LinkId, Medium, Order, SessionIndex};
 use crate::words::limits::{ETHERNET_HEADER, MIN_MTU, VLAN_TAG};
-use crate::words::time::Instant;
+use crate::words::time::{Duration, Instant};
 
-use super::{DOMAIN, Member, Peer, UNPROVED, ceiling};
+use super::{Member, NUMBERINGS, Peer, UNPROVED, ceiling};
+
+/// Added to the links' spread: timers wake late.
+const HOLD_SLACK: Duration = Duration::from_millis(5);
+
+/// Added to five quarters of a round trip, in which a packet found missing is asked for and comes (simulated).
+const REPAIR_SLACK: Duration = Duration::from_millis(8);
+
+/// The round trip while none is known.
+const HOLD_UNKNOWN: Duration = Duration::from_millis(100);
+
+/// A link that brought nothing for this long is not asked whether it overtook anything.
+const LIVE_SPAN: Duration = Duration::from_millis(300);
 
 /// Where order numbers are widened to before any was seen: far from 0, so that the first packets may be late ones.
 const FIRST_ORDER: u64 = 1 << 32;
@@ -42,12 +57,12 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         slot: Slot,
         arrival: Arrival,
     ) -> Result<(), (Slot, DropReason)> {
-        let Some(packet) = pool.packet_mut(&slot) else { return Err((slot, DropReason::Malformed)) };
+        let Some(packet) = pool.packet(&slot) else { return Err((slot, DropReason::Malformed)) };
         match packet.as_bytes().first().copied().and_then(MessageKind::of) {
             None => Err((slot, DropReason::Unknown)),
             Some(MessageKind::Data) => {
-                let order = match self.open(packet, arrival) {
-                    Ok(Some(order)) => order,
+                let place = match self.open(pool, &slot, arrival) {
+                    Ok(Some(place)) => place,
                     Ok(None) => {
                         pool.put(slot);
                         return Ok(());
@@ -57,7 +72,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
                 if !self.is_allowed(pool.packet(&slot).map_or(&[], |packet| packet.as_bytes())) {
                     return Err((slot, DropReason::NotAllowed));
                 }
-                self.bond.deliver(pool, order, slot, arrival.at)
+                self.deliver(pool, slot, place, arrival.at)
             }
             Some(kind) => {
                 let outcome = self.handshake_message(kind, packet.as_bytes(), arrival.at);
@@ -75,12 +90,18 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         }
     }
 
-    /// Opens a data packet and acts on its control frames. None when it carried nothing else; else the order of the inner
-    /// packet, which `packet` is then.
-    fn open(&mut self, packet: &mut Packet, arrival: Arrival) -> Result<Option<Option<Order>>, DropReason> {
+    /// Opens a data packet and acts on its control frames. None when it carried nothing else; else the place of the inner
+    /// packet, which the slot holds then.
+    fn open<const SLOTS: usize>(
+        &mut self,
+        pool: &mut Pool<SLOTS>,
+        slot: &Slot,
+        arrival: Arrival,
+    ) -> Result<Option<InOrder>, DropReason> {
+        let packet = pool.packet_mut(slot).ok_or(DropReason::Malformed)?;
         let bytes = packet.len();
         let header = DataHeader::parse(packet.as_bytes()).map_err(|_| DropReason::Malformed)?;
-        if header.domain > DOMAIN || usize::from(header.link) >= LINKS {
+        if usize::from(header.link) >= LINKS {
             return Err(DropReason::Malformed);
         }
         let counter = self.open_under(&header, packet, arrival.at)?;
@@ -90,6 +111,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         let is_current = self.current.as_ref().is_some_and(|session| session.own_index() == header.receiver);
         let member = self.member_or_join(id, arrival.at).ok_or(DropReason::LinkNotUp)?;
         member.path.hear(Sign { counter, bytes, from, token, at: arrival.at, is_current });
+        let mut is_data = true;
         if header.flags.control {
             let (frames, rest) = control::parse(packet.as_bytes()).map_err(|_| DropReason::Malformed)?;
             let used = packet.len().saturating_sub(rest.len());
@@ -99,15 +121,30 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             if !claimed || !packet.trim_front(used) {
                 return Err(DropReason::Malformed);
             }
-            for frame in frames {
-                self.handle_frame(frame, Context { id, session: header.receiver, from, at: arrival.at });
+            is_data = !is_padding && !packet.is_empty();
+            let context = Context { id, session: header.receiver, from, sent_at: header.send_time, at: arrival.at };
+            for frame in &frames {
+                self.handle_frame(pool, frame, context);
             }
-            if is_padding || packet.is_empty() {
-                return Ok(None);
-            }
-        }
-        if packet.is_empty() {
+        } else if packet.is_empty() {
             return Err(DropReason::Malformed);
+        }
+        if is_current {
+            let bytes = u16::try_from(bytes.saturating_add(from.overhead())).unwrap_or(u16::MAX);
+            self.note_arrival(
+                id,
+                Arrived {
+                    session: header.receiver,
+                    counter,
+                    send_time: header.send_time,
+                    bytes,
+                    is_data,
+                    at: arrival.at,
+                },
+            );
+        }
+        if !is_data {
+            return Ok(None);
         }
         if let Some(session) = &mut self.current {
             session.note_use(arrival.at);
@@ -115,9 +152,78 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         if let Some(member) = self.member_mut(id) {
             member.path.note_data(arrival.at);
         }
-        let near = self.bond.reorder.expected().unwrap_or(FIRST_ORDER);
-        let order = (header.domain == DOMAIN).then(|| Order(widen(header.order_low.into(), 24, near)));
-        Ok(Some(order))
+        let near = match header.domain.checked_sub(1) {
+            None => self.unordered.highest().unwrap_or(FIRST_ORDER),
+            Some(domain) => self.bond.reorder.expected(domain.into()).unwrap_or(FIRST_ORDER),
+        };
+        let order = Order(widen(header.order_low.into(), 24, near));
+        Ok(Some(InOrder { link: id, domain: header.domain, order }))
+    }
+
+    fn note_arrival(&mut self, id: LinkId, arrived: Arrived) {
+        let Some(window) = self.current.as_ref().and_then(|session| session.window(id)) else { return };
+        if let Some(member) = self.members.get_mut(id.index()).and_then(Option::as_mut) {
+            member.arrivals.take_in(arrived, window);
+        }
+    }
+
+    /// Puts an inner packet in its place.
+    fn deliver<const SLOTS: usize>(
+        &mut self,
+        pool: &mut Pool<SLOTS>,
+        slot: Slot,
+        place: InOrder,
+        now: Instant,
+    ) -> Result<(), (Slot, DropReason)> {
+        let InOrder { link, domain, order } = place;
+        let wait = Wait { at: now, patience: self.patience(link) };
+        let Some(ordered) = domain.checked_sub(1).map(usize::from) else {
+            let Order(number) = order;
+            if self.unordered.check(number) != Seen::Never {
+                return Err((slot, DropReason::Duplicate));
+            }
+            self.unordered.mark(number);
+            return self.bond.deliver(pool, None, slot, wait);
+        };
+        let delivered = self.bond.deliver(pool, Some((ordered, order)), slot, wait);
+        let Order(number) = order;
+        if let Some(top) = self.tops.get_mut(usize::from(domain)).and_then(|tops| tops.get_mut(link.index())) {
+            *top = number.max(*top);
+        }
+        if self.bond.reorder.is_holding(ordered) {
+            let repaired = now + self.repair_time();
+            if let Some(overtaken) = self.overtaken(domain, now) {
+                self.bond.reorder.prove_lost(ordered, overtaken, repaired);
+            }
+        }
+        delivered
+    }
+
+    /// How long a packet that came over this link may wait for one that did not: what another link may take longer, and
+    /// the time in which a lost one is sent again.
+    fn patience(&self, id: LinkId) -> Duration {
+        let own = self.members.get(id.index()).and_then(Option::as_ref).and_then(|member| member.arrivals.transit());
+        let others = self.members.iter().flatten().filter_map(|member| member.arrivals.slowest());
+        let longest = others.filter_map(|slowest| u16::try_from(apart(slowest, own?)).ok()).max().unwrap_or(0);
+        Duration::from_micros(u64::from(longest).saturating_mul(100)) + HOLD_SLACK + self.repair_time()
+    }
+
+    /// The time in which a packet found missing is asked for and comes.
+    fn repair_time(&self) -> Duration {
+        let up = self.members.iter().flatten().filter(|member| self.carries(member));
+        let best = up.filter_map(|member| member.path.rtt().smoothed()).min().unwrap_or(HOLD_UNKNOWN);
+        best + (best >> 2) + REPAIR_SLACK
+    }
+
+    /// Every link in use has brought a packet of the domain with this number or a later one: what is missing before is
+    /// lost.
+    fn overtaken(&self, domain: u8, now: Instant) -> Option<u64> {
+        let tops = self.tops.get(usize::from(domain))?;
+        let is_live = |member: &Member| {
+            self.carries(member) && member.arrivals.last_at().is_some_and(|at| now.since(at) < LIVE_SPAN)
+        };
+        let links = self.members.iter().zip(tops).filter(|(member, _)| member.as_ref().is_some_and(is_live));
+        links.map(|(_, top)| *top).min()
     }
 
     /// Finds the session the packet names and opens it there.
@@ -147,23 +253,26 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         if place.is_none() && is_server {
             let mut path = Path::new(Role::Server, LinkSettings::default());
             path.open(None, ceiling(u16::MAX), now);
-            *place = Some(Member { path, blocked: false, told: Told::default() });
+            *place = Some(Member { path, ..Member::new(Role::Server, LinkSettings::default()) });
         }
         place.as_mut().filter(|member| member.path.phase() != Phase::Closed)
     }
 
-    fn handle_frame(&mut self, frame: Control, context: Context) {
-        let Context { id, session, from, at } = context;
+    fn handle_frame<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, frame: &Control, context: Context) {
+        let Context { id, session, from, sent_at, at } = context;
         match frame {
+            Control::Report(report) => self.handle_report(pool, report, sent_at, at),
             Control::Fresh => {
                 if self.fresh_session.replace(session) != Some(session) {
                     self.bond.reorder.restart();
+                    self.unordered.clear();
+                    self.tops = [[0; LINKS]; NUMBERINGS];
                 }
             }
             Control::Close => {
                 self.current = None;
                 for member in self.members.iter_mut().flatten() {
-                    member.path.handle(Control::Leave, from, at);
+                    member.path.handle(&Control::Leave, from, at);
                 }
             }
             _ => {
@@ -205,7 +314,17 @@ struct Context {
     id: LinkId,
     session: SessionIndex,
     from: Place,
+    /// The packet's send time.
+    sent_at: u16,
     at: Instant,
+}
+
+/// The place of an inner packet.
+#[derive(Clone, Copy)]
+struct InOrder {
+    link: LinkId,
+    domain: u8,
+    order: Order,
 }
 
 /// What the user is told of a handshake message that was not accepted; nothing of what is merely late or forged.

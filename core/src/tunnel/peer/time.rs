@@ -5,7 +5,6 @@ use crate::state::link::Phase;
 use crate::state::path::Path;
 use crate::state::session::Session;
 use crate::state::session_key::Aead;
-use crate::tunnel::bond::{RoundTripFacts, hold_time};
 use crate::tunnel::{Cause, Deadline};
 use crate::words::drops::Drops;
 use crate::words::event::Event;
@@ -41,8 +40,10 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         let worn = self.current.as_ref().and_then(Session::wears_at).filter(|_| may_begin).map(session);
         let wipe = self.previous.as_ref().map(|(_, at)| session(*at));
         let lost = self.lost_since.filter(|_| may_begin).map(|since| session(since + LOST_AFTER));
-        let hold = self.bond.reorder.deadline(self.hold()).map(|at| Deadline { at, cause: Cause::Reorder });
-        links.chain(ask).chain(worn).chain(wipe).chain(lost).chain(hold).min_by_key(|deadline| deadline.at)
+        let hold = self.bond.reorder.deadline().map(|at| Deadline { at, cause: Cause::Reorder });
+        let send = [self.pace_at(), self.report_at(), self.failure_at()].into_iter().flatten();
+        let send = send.map(|at| Deadline { at, cause: Cause::Data });
+        links.chain(ask).chain(worn).chain(wipe).chain(lost).chain(hold).chain(send).min_by_key(|deadline| deadline.at)
     }
 
     /// Does what is due.
@@ -59,8 +60,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         if let Some(asking) = self.asking.as_mut().filter(|_| wants && has_links) {
             asking.begin(now);
         }
-        let hold = self.hold();
-        self.bond.reorder.handle_timeout(hold, now);
+        self.bond.reorder.handle_timeout(now);
         self.follow_mtu();
     }
 
@@ -136,11 +136,5 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
     fn note_loss(&mut self, now: Instant) {
         let carries = self.members.iter().flatten().any(|member| tier(member).is_some_and(|tier| tier < SILENT));
         self.lost_since = if carries || self.current.is_none() { None } else { self.lost_since.or(Some(now)) };
-    }
-
-    fn hold(&self) -> Duration {
-        let up = self.members.iter().flatten().filter(|member| member.path.phase() == Phase::Up);
-        let rtts = up.map(|member| member.path.rtt());
-        hold_time(rtts.map(|rtt| RoundTripFacts { smoothed: rtt.smoothed(), deviation: rtt.deviation() }))
     }
 }

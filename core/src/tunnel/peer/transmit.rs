@@ -4,20 +4,21 @@
 use crate::memory::control::{self, Control};
 use crate::memory::pool::{Pool, Slot};
 use crate::memory::two::{DATA_HEADER, DATA_OVERHEAD, DataFlags};
-use crate::stages::schedule::Candidate;
 use crate::state::identity::Ephemeral;
 use crate::state::link::Phase;
 use crate::state::path::{Errand, Place};
 use crate::state::session::Label;
 use crate::tunnel::Transmit;
-use crate::tunnel::bond::{Outgoing, Wait};
 use crate::words::drops::DropReason;
 use crate::words::event::Trouble;
-use crate::words::ids::{LinkId, Order};
-use crate::words::time::Instant;
+use crate::words::ids::LinkId;
+use crate::words::time::{Duration, Instant};
 
 use super::client::Asking;
-use super::{DOMAIN, Member, Peer, SILENT, tier};
+use super::{Member, Peer, SILENT, tier};
+
+/// Links are looked at for failures this often at the most.
+const CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
 impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
     /// Whether [`Peer::send`] takes a packet now.
@@ -39,21 +40,14 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         now: Instant,
         out: &mut [u8],
     ) -> Option<Transmit> {
-        if let Some(transmit) = self.ask(now, out).or_else(|| self.transmit_errand(now, out)) {
-            return Some(transmit);
+        if now >= self.check_at {
+            self.check_at = now + CHECK_INTERVAL;
+            self.handle_failures(pool, now);
         }
-        while self.bond.is_waiting() {
-            let candidates = self.candidates();
-            let outgoing = self.bond.next(pool, candidates.as_deref().map_err(|wait| *wait))?;
-            match self.seal_data(pool, &outgoing, now, out) {
-                Ok(transmit) => {
-                    pool.put(outgoing.slot);
-                    return Some(transmit);
-                }
-                Err(reason) => self.bond.drop_slot(pool, outgoing.slot, reason),
-            }
-        }
-        None
+        self.ask(now, out)
+            .or_else(|| self.transmit_errand(now, out))
+            .or_else(|| self.transmit_reports(now, out))
+            .or_else(|| self.transmit_data(pool, now, out))
     }
 
     /// A client's question for a session.
@@ -117,49 +111,6 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             member.path.count_sent(len);
         }
         Ok(Transmit { link: LinkId::new(errand.to.socket.into()), to: errand.to.address, len })
-    }
-
-    fn seal_data<const SLOTS: usize>(
-        &mut self,
-        pool: &Pool<SLOTS>,
-        outgoing: &Outgoing,
-        now: Instant,
-        out: &mut [u8],
-    ) -> Result<Transmit, DropReason> {
-        let Outgoing { slot, link, order } = outgoing;
-        let (link, order) = (*link, *order);
-        let packet = pool.packet(slot).ok_or(DropReason::Malformed)?;
-        let session = self.current.as_mut().ok_or(DropReason::NoSession)?;
-        let label = Label {
-            flags: DataFlags::default(),
-            domain: if order.is_some() { DOMAIN } else { 0 },
-            order_low: order.map_or(0, |Order(number)| (number & 0xff_ffff) as u32),
-        };
-        let stamp = session.stamp(link, label, now).ok_or(DropReason::NoSession)?;
-        let len = session.seal(stamp, packet.as_bytes(), out)?;
-        session.note_use(now);
-        let member = self.member_mut(link).ok_or(DropReason::NoLink)?;
-        member.path.count_sent(len);
-        member.path.note_data(now);
-        let place = member.path.place().ok_or(DropReason::NoLink)?;
-        Ok(Transmit { link: LinkId::new(place.socket.into()), to: place.address, len })
-    }
-
-    fn candidates(&self) -> Result<heapless::Vec<Candidate, LINKS>, Wait> {
-        if self.current.is_none() {
-            return Err(Wait::ForLink);
-        }
-        let counts = self.counting();
-        let tier = |member: &Member| tier(member).filter(|_| counts(member));
-        let best = self.members.iter().flatten().filter_map(tier).min().ok_or(Wait::ForLink)?;
-        let mut candidates = heapless::Vec::new();
-        for (index, member) in self.members.iter().enumerate() {
-            let Some(member) = member.as_ref().filter(|m| tier(m) == Some(best) && !m.blocked) else { continue };
-            let rate_bytes_per_sec = member.path.settings().rate_bytes_per_sec;
-            // As many places as links: it cannot be full.
-            let _ = candidates.push(Candidate { index, rate_bytes_per_sec });
-        }
-        if candidates.is_empty() { Err(Wait::ForRoom) } else { Ok(candidates) }
     }
 
     /// Which links carry data and set the inner MTU: those whose path MTU is measured, unless none of these lives. Else

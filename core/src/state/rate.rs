@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! How fast a link may be sent on, found from what its receiver reports.
+//!
+//! A link *starts* at a modest pace that doubles per round trip, until packets queue. Then its capacity is the rate at which
+//! they left the queue, and the pace holds a small *steady* queue: enough to know that the link is full, too little to
+//! be felt. Every few seconds the queue is *drained*, to see the path's own delay again. Loss beyond the usual is *tested*:
+//! when sending less ends it, a shallow buffer or a policer caused it, and the link is held to what that lets through;
+//! else it is the link's nature and is no reason to send less.
+//!
+//! Rates are in bytes per second of what travels on the path: UDP payload, UDP and IP headers.
+
+mod limit;
+
+use crate::words::time::{Duration, Instant};
+
+use limit::Limit;
+
+/// The pace of a link nothing is known of: ten full packets per 30 ms, TCP's initial window (RFC 6928) on a usual path.
+const FIRST_PACE: u64 = 500_000;
+
+/// No pace is lower: two full packets per second, so that a link that got worse than any estimate is still measured.
+const LEAST_PACE: u64 = 3_000;
+
+/// No pace is higher, in bytes per second: 80 Gbit/s, beyond what a tunnel carries.
+const MOST_PACE: u64 = 10_000_000_000;
+
+/// A queue longer than this, plus twice the jitter, ends the start when two reports say so (simulated).
+const START_QUEUE: Duration = Duration::from_millis(10);
+
+/// A queue this much longer than [`START_QUEUE`] ends the start at once.
+const START_QUEUE_CLEAR: Duration = Duration::from_millis(15);
+
+/// The start's pace doubles in a round trip, but not faster than reports can stop it.
+const LEAST_DOUBLING: Duration = Duration::from_millis(50);
+
+/// The steady queue on a quiet link, and on one whose delay is all noise. Simulated: 8 ms suit wires, 16 ms radio links.
+const LEAST_QUEUE: Duration = Duration::from_millis(6);
+const MOST_QUEUE: Duration = Duration::from_millis(30);
+
+/// A queue of more than this, and of three times what is aimed at, in three reports: the link has become slower.
+const SLOWER_QUEUE: Duration = Duration::from_millis(20);
+const SLOWER_REPORTS: u8 = 3;
+
+/// A queue is drained at this part of the capacity, in 256ths: 0.7.
+const DRAIN: u64 = 179;
+
+/// How often the steady queue is drained.
+const DRAIN_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A drain takes this long, besides the time in which 0.3 of the capacity carries the queue away.
+const DRAIN_SLACK: Duration = Duration::from_millis(15);
+
+/// A drain of a queue that was too long ends here at the latest.
+const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+
+/// The delivery rate is measured over at least this long (simulated: shorter is noise).
+const RATE_SPAN: Duration = Duration::from_millis(80);
+
+/// A busy rate needs this much busy time and this many bytes.
+const BUSY_SPAN: Duration = Duration::from_millis(5);
+const BUSY_BYTES: u64 = 4_500;
+
+/// The report interval, by which every control loop here is at least delayed.
+const REPORT_DELAY: Duration = Duration::from_millis(25);
+
+/// What a report says of a link, as a difference to the report before.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Heard {
+    /// When the report came.
+    pub at: Instant,
+    /// The smoothed round-trip time.
+    pub rtt: Duration,
+    /// The receiver's time between the two reports.
+    pub interval: Duration,
+    /// Bytes that arrived in it.
+    pub bytes: u64,
+    /// Bytes of these that arrived while packets queued.
+    pub busy_bytes: u64,
+    /// For how long packets queued.
+    pub busy: Duration,
+    /// The least queueing delay in it.
+    pub queue: Duration,
+    /// The link's jitter.
+    pub jitter: Duration,
+    /// Packets that are now known to have arrived.
+    pub arrived: u32,
+    /// Packets that are now known to be lost.
+    pub lost: u32,
+    /// The link was sent on as fast as its pace allowed.
+    pub is_used: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Doubling; in how many reports in a row packets queued.
+    Start { over: u8 },
+    /// Sending less until then, or until the queue is gone when `is_until_empty`.
+    Drain { until: Instant, is_until_empty: bool },
+    /// Holding a small queue.
+    Steady,
+}
+
+/// Sums over at least [`RATE_SPAN`].
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    bytes: u64,
+    time: Duration,
+    is_used: bool,
+}
+
+/// The rate of one link, in the direction in which it is sent on. [`Rate::hear`] each report, and send at
+/// [`Rate::pace`].
+#[derive(Clone, Copy, Debug)]
+pub struct Rate {
+    phase: Phase,
+    /// What the link is believed to carry; none in the first start.
+    capacity: Option<u64>,
+    pace: u64,
+    /// The most that may be sent; 0 for any.
+    ceiling: u64,
+    queue: Duration,
+    jitter: Duration,
+    span: Span,
+    /// The delivery rate of the last whole span.
+    delivered: u64,
+    /// Reports in a row with too long a queue, and with an empty one though the link was used.
+    over: u8,
+    empty: u8,
+    drain_at: Instant,
+    limit: Limit,
+}
+
+impl Rate {
+    /// A link of which nothing is known but what its user says: `ceiling` in bytes per second, 0 for unknown.
+    #[must_use]
+    pub fn new(ceiling: u64) -> Self {
+        Self {
+            phase: Phase::Start { over: 0 },
+            capacity: None,
+            pace: first_pace(ceiling),
+            ceiling,
+            queue: Duration::ZERO,
+            jitter: Duration::ZERO,
+            span: Span::default(),
+            delivered: 0,
+            over: 0,
+            empty: 0,
+            drain_at: Instant::ORIGIN,
+            limit: Limit::default(),
+        }
+    }
+
+    /// Changes the ceiling.
+    pub fn set_ceiling(&mut self, ceiling: u64) {
+        if self.ceiling != ceiling {
+            self.ceiling = ceiling;
+            if self.capacity.is_none() {
+                self.pace = self.pace.max(first_pace(ceiling));
+            }
+            self.pace = self.bounded(self.pace);
+        }
+    }
+
+    /// The link was away: it begins again at half of what it carried.
+    pub fn restart(&mut self) {
+        let pace = self.capacity.map_or(first_pace(self.ceiling), |capacity| capacity >> 1);
+        *self = Self { pace: self.bounded(pace), ..Self::new(self.ceiling) };
+        self.pace = self.bounded(pace);
+    }
+
+    /// How fast to send, in bytes per second; never 0.
+    #[must_use]
+    pub const fn pace(&self) -> u64 {
+        self.pace
+    }
+
+    /// What the link is believed to carry, in bytes per second; none while that is being found out.
+    #[must_use]
+    pub const fn capacity(&self) -> Option<u64> {
+        self.capacity
+    }
+
+    /// The least queueing delay in the last report.
+    #[must_use]
+    pub const fn queue(&self) -> Duration {
+        self.queue
+    }
+
+    /// Loss that is the link's nature, in 1/65,536.
+    #[must_use]
+    pub const fn baseline_loss(&self) -> u32 {
+        self.limit.baseline()
+    }
+
+    /// Takes in a report.
+    pub fn hear(&mut self, heard: Heard) {
+        self.queue = heard.queue;
+        self.jitter = heard.jitter;
+        let is_whole = self.measure(&heard);
+        match self.phase {
+            Phase::Start { over } => self.start(&heard, over),
+            Phase::Drain { until, is_until_empty } => self.drain(&heard, until, is_until_empty),
+            Phase::Steady => self.hold(&heard, is_whole),
+        }
+        let (capacity, delivered) = (self.capacity.unwrap_or(self.pace), self.delivered);
+        if let Some(capacity) = self.limit.hear(&heard, capacity, delivered) {
+            self.capacity = Some(capacity);
+            if matches!(self.phase, Phase::Start { .. }) {
+                self.become_steady(&heard);
+            }
+        }
+        self.pace = self.bounded(self.limit.bound(self.pace));
+    }
+
+    /// Adds to the span; whether it is whole, and `delivered` is new.
+    fn measure(&mut self, heard: &Heard) -> bool {
+        if self.span.time == Duration::ZERO {
+            self.span.is_used = true;
+        }
+        self.span.bytes = self.span.bytes.saturating_add(heard.bytes);
+        self.span.time = self.span.time + heard.interval;
+        self.span.is_used &= heard.is_used;
+        if self.span.time < RATE_SPAN {
+            return false;
+        }
+        // No link delivers for long more than it is sent: what is above came from a stall.
+        self.delivered = per_second(self.span.bytes, self.span.time).min(self.pace);
+        let is_used = self.span.is_used;
+        self.span = Span::default();
+        is_used
+    }
+
+    /// The rate at which packets left the queue, where there was one.
+    fn busy_rate(&self, heard: &Heard) -> Option<u64> {
+        let is_known = heard.busy >= BUSY_SPAN && heard.busy_bytes >= BUSY_BYTES;
+        is_known.then(|| per_second(heard.busy_bytes, heard.busy).min(self.pace.saturating_add(self.pace >> 3)))
+    }
+
+    fn start(&mut self, heard: &Heard, over: u8) {
+        let threshold = START_QUEUE + heard.jitter.min(START_QUEUE) * 2;
+        let over = if heard.queue > threshold { over.saturating_add(1) } else { 0 };
+        let losses = u64::from(heard.lost).saturating_mul(8);
+        let is_shallow = heard.lost >= 8 && losses > u64::from(heard.arrived);
+        if over >= 2 || heard.queue > threshold + START_QUEUE_CLEAR || is_shallow {
+            let rate = self.busy_rate(heard).unwrap_or_else(|| per_second(heard.bytes, heard.interval).min(self.pace));
+            self.capacity = Some(rate.max(LEAST_PACE));
+            self.begin_drain(heard, DRAIN_LIMIT, true);
+            return;
+        }
+        self.phase = Phase::Start { over };
+        if heard.is_used && over == 0 {
+            let doubling = heard.rtt.max(LEAST_DOUBLING).micros().max(1);
+            let step = self.pace.saturating_mul(heard.interval.micros().min(doubling)).checked_div(doubling);
+            self.pace = self.pace.saturating_add(step.unwrap_or(0));
+            // A configured rate is the ceiling: there is nothing to find beyond.
+            if self.ceiling != 0 && self.pace >= self.ceiling {
+                self.capacity = Some(self.ceiling);
+                self.become_steady(heard);
+            }
+        }
+    }
+
+    fn begin_drain(&mut self, heard: &Heard, span: Duration, is_until_empty: bool) {
+        self.phase = Phase::Drain { until: heard.at + span, is_until_empty };
+        self.pace = part(self.capacity.unwrap_or(self.pace), DRAIN);
+        (self.over, self.empty) = (0, 0);
+    }
+
+    fn drain(&mut self, heard: &Heard, until: Instant, is_until_empty: bool) {
+        let is_empty = heard.queue < self.target() >> 1;
+        if heard.at >= until || (is_until_empty && is_empty) {
+            self.become_steady(heard);
+        } else if is_until_empty && let Some(rate) = self.busy_rate(heard) {
+            // The first estimate was one report's; a draining queue still shows the rate.
+            let capacity = self.capacity.unwrap_or(rate);
+            self.capacity = Some(towards(capacity, rate, 1));
+            self.pace = part(capacity, DRAIN);
+        }
+    }
+
+    fn become_steady(&mut self, heard: &Heard) {
+        self.phase = Phase::Steady;
+        self.drain_at = heard.at + DRAIN_INTERVAL;
+        self.pace = self.capacity.unwrap_or(self.pace);
+        (self.over, self.empty) = (0, 0);
+        self.span = Span::default();
+    }
+
+    fn hold(&mut self, heard: &Heard, is_whole: bool) {
+        let capacity = self.capacity.unwrap_or(self.pace);
+        let target = self.target();
+        let capacity = match self.busy_rate(heard) {
+            Some(rate) => towards(capacity, rate, 2),
+            None if is_whole => capacity.max(self.delivered),
+            None => capacity,
+        }
+        .max(LEAST_PACE);
+        self.capacity = Some(capacity);
+        self.over = if heard.queue > SLOWER_QUEUE.max(target * 3) { self.over.saturating_add(1) } else { 0 };
+        if self.over >= SLOWER_REPORTS {
+            let rate = self.busy_rate(heard).unwrap_or(self.delivered).min(capacity).max(LEAST_PACE);
+            self.capacity = Some(rate);
+            return self.begin_drain(heard, DRAIN_LIMIT, true);
+        }
+        if heard.at >= self.drain_at && heard.is_used {
+            // The queue at 0.3 of the capacity: ten thirds of its delay.
+            return self.begin_drain(
+                heard,
+                DRAIN_SLACK + Duration::from_micros(heard.queue.micros().saturating_mul(10) / 3),
+                false,
+            );
+        }
+        if heard.is_used {
+            self.empty = if heard.queue < target >> 2 { self.empty.saturating_add(1) } else { 0 };
+        }
+        self.pace = self.steer(capacity, heard, target);
+    }
+
+    /// The pace that moves the queue towards its target.
+    fn steer(&self, capacity: u64, heard: &Heard, target: Duration) -> u64 {
+        let target = target.micros().max(1);
+        let loop_time = (heard.rtt + REPORT_DELAY).micros().max(1).saturating_mul(2);
+        // In 1/65,536: 0.5 % to 10 %, and more while the queue stays empty.
+        let gain = target.saturating_mul(65_536).checked_div(loop_time).unwrap_or(0).clamp(328, 6_554);
+        let gain = gain.saturating_mul(1_u64.checked_shl(u32::from(self.empty >> 2).min(3)).unwrap_or(1)).min(16_384);
+        let queue = heard.queue.micros();
+        if queue <= target {
+            let share = gain.saturating_mul(target.saturating_sub(queue)).checked_div(target).unwrap_or(0);
+            capacity.saturating_add(scaled(capacity, share))
+        } else {
+            let over = queue.saturating_sub(target).min(target.saturating_mul(2));
+            let share = gain.min(6_554).saturating_mul(over).checked_div(target).unwrap_or(0);
+            capacity.saturating_sub(scaled(capacity, share))
+        }
+    }
+
+    /// The queue that is aimed at.
+    fn target(&self) -> Duration {
+        let noise = Duration::from_micros(self.jitter.micros().saturating_mul(3) / 2);
+        noise.max(LEAST_QUEUE).min(MOST_QUEUE)
+    }
+
+    fn bounded(&self, pace: u64) -> u64 {
+        let ceiling = if self.ceiling == 0 { MOST_PACE } else { self.ceiling.max(LEAST_PACE) };
+        pace.clamp(LEAST_PACE, ceiling)
+    }
+}
+
+/// A configured rate is likely the truth: most of it is tried at once.
+fn first_pace(ceiling: u64) -> u64 {
+    if ceiling == 0 { FIRST_PACE } else { part(ceiling, 205).max(LEAST_PACE) }
+}
+
+/// `of` 256ths of `rate`.
+const fn part(rate: u64, of: u64) -> u64 {
+    (rate >> 8).saturating_mul(of)
+}
+
+/// `share` 65,536ths of `rate`.
+const fn scaled(rate: u64, share: u64) -> u64 {
+    rate.saturating_mul(share) >> 16
+}
+
+/// `from` moved by a `1 / 2^shift`-th of the way towards `to`.
+const fn towards(from: u64, to: u64, shift: u32) -> u64 {
+    if to >= from {
+        from.saturating_add(to.saturating_sub(from) >> shift)
+    } else {
+        from.saturating_sub(from.saturating_sub(to) >> shift)
+    }
+}
+
+/// Bytes per second.
+fn per_second(bytes: u64, time: Duration) -> u64 {
+    bytes.saturating_mul(1_000_000).checked_div(time.micros()).unwrap_or(0)
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! What the two ends tell each other about the links' packets, and what follows: estimates, repairs, links that fail.
+
+use crate::memory::control::{Control, MAX_FRAMES, Report};
+use crate::memory::pool::Pool;
+use crate::memory::two::{DATA_HEADER, DataFlags};
+use crate::state::session::Label;
+use crate::tunnel::Transmit;
+use crate::words::drops::DropReason;
+use crate::words::event::Health;
+use crate::words::ids::LinkId;
+use crate::words::time::{Duration, Instant};
+
+use super::{Member, Peer};
+
+/// Reports that become due this soon travel with one that is due.
+const TOGETHER: Duration = Duration::from_millis(10);
+
+/// Reports in one datagram: as many of usual length as a block of control frames holds.
+const REPORTS: usize = 4;
+
+/// Nothing is said of a packet this late: its report was lost three times.
+const FORGOTTEN: Duration = Duration::from_millis(1_500);
+
+/// A link fails when nothing is said of so many packets. Of fewer, all may have been lost by chance: they are sent again,
+/// and the link is asked.
+const FAILING: u16 = 4;
+
+const _: () = assert!(REPORTS <= MAX_FRAMES);
+
+impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
+    /// When a report is due.
+    pub(super) fn report_at(&self) -> Option<Instant> {
+        self.current.as_ref()?;
+        self.members.iter().flatten().filter_map(|member| member.arrivals.report_at()).min()
+    }
+
+    /// The reports that are due, in one datagram.
+    pub(super) fn transmit_reports(&mut self, now: Instant, out: &mut [u8]) -> Option<Transmit> {
+        if self.report_at()? > now {
+            return None;
+        }
+        let link = self.report_link()?;
+        let room = u16::try_from(WINDOW.saturating_sub(self.bond.reorder.held())).unwrap_or(u16::MAX);
+        let mut frames = heapless::Vec::<Control, REPORTS>::new();
+        for (index, member) in self.members.iter_mut().enumerate() {
+            let Some(member) = member else { continue };
+            if frames.is_full() || member.arrivals.report_at().is_none_or(|at| at > now + TOGETHER) {
+                continue;
+            }
+            let Some(window) = self.current.as_ref().and_then(|session| session.window(LinkId::new(index))) else {
+                continue;
+            };
+            let report = member.arrivals.report(u8::try_from(index).unwrap_or(u8::MAX), window, room, now);
+            // Full is asked above.
+            let _ = frames.push(Control::Report(report));
+        }
+        match self.seal_reports(link, &frames, now, out) {
+            Ok(transmit) => Some(transmit),
+            Err(reason) => {
+                self.bond.drops.count(reason);
+                None
+            }
+        }
+    }
+
+    fn seal_reports(
+        &mut self,
+        link: LinkId,
+        frames: &[Control],
+        now: Instant,
+        out: &mut [u8],
+    ) -> Result<Transmit, DropReason> {
+        let session = self.current.as_mut().ok_or(DropReason::NoSession)?;
+        let flags = DataFlags { control: true, ..DataFlags::default() };
+        let stamp = session.stamp(link, Label { flags, ..Label::default() }, now).ok_or(DropReason::NoSession)?;
+        let body = out.get_mut(DATA_HEADER..).ok_or(DropReason::TooBig)?;
+        let used = crate::memory::control::emit(frames, body).ok_or(DropReason::TooBig)?;
+        let len = session.seal_in_place(stamp, used, out)?;
+        let member = self.member_mut(link).ok_or(DropReason::NoLink)?;
+        let place = member.path.place().ok_or(DropReason::NoLink)?;
+        member.path.count_sent(len);
+        member.departures.charge(len.saturating_add(place.overhead()), now);
+        Ok(Transmit { link: LinkId::new(place.socket.into()), to: place.address, len })
+    }
+
+    /// The link the next report takes: in turns the one that is soonest there, and each of all.
+    fn report_link(&mut self) -> Option<LinkId> {
+        let carries = |member: &&Member| !member.blocked && self.carries(member);
+        let usable =
+            || self.members.iter().enumerate().filter_map(|(index, m)| Some((index, m.as_ref().filter(carries)?)));
+        let turn = self.report_turn;
+        let chosen = if turn & 1 == 0 {
+            usable().min_by_key(|(_, member)| member.path.rtt().smoothed())
+        } else {
+            let count = usable().count().max(1);
+            usable().nth(turn.checked_rem(count.saturating_mul(2)).unwrap_or(0) / 2)
+        };
+        let index = chosen?.0;
+        self.report_turn = turn.wrapping_add(1);
+        Some(LinkId::new(index))
+    }
+
+    /// Acts on a report that left the peer at `sent_at`, in its time.
+    pub(super) fn handle_report<const SLOTS: usize>(
+        &mut self,
+        pool: &mut Pool<SLOTS>,
+        report: &Report,
+        sent_at: u16,
+        now: Instant,
+    ) {
+        let link = LinkId::new(report.link.into());
+        if self.members.get(link.index()).is_none_or(Option::is_none) {
+            return;
+        }
+        let settled = self.flight.settle(pool, report, now);
+        if let Some(member) = self.member_mut(link) {
+            member.departures.hear(report, sent_at, settled, now);
+        }
+    }
+
+    /// When a link is due to have failed, or a packet to be forgotten.
+    pub(super) fn failure_at(&self) -> Option<Instant> {
+        let links = self.members.iter().enumerate().filter_map(|(index, member)| {
+            let member = member.as_ref().filter(|member| self.carries(member))?;
+            let oldest = self.flight.oldest(LinkId::new(index))?;
+            Some(oldest.at.max(member.departures.progress_at()) + member.departures.stall())
+        });
+        let forgotten = (0..LINKS).filter_map(|index| Some(self.flight.oldest(LinkId::new(index))?.at + FORGOTTEN));
+        links.chain(forgotten).min().map(|at| at.max(self.check_at))
+    }
+
+    /// Finds links on which nothing arrives any more, and those that do again.
+    pub(super) fn handle_failures<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, now: Instant) {
+        for index in 0..LINKS {
+            let id = LinkId::new(index);
+            if self.has_stalled(id, now) {
+                let is_failing = self.flight.flying(id) >= FAILING;
+                self.flight.fail(pool, id, now);
+                if let Some(member) = self.member_mut(id).filter(|_| is_failing) {
+                    member.path.suspect(now);
+                }
+            }
+            let Some(member) = self.member_mut(id) else { continue };
+            let is_silent = member.path.health() == Health::Silent;
+            if core::mem::replace(&mut member.is_failed, is_silent) && !is_silent {
+                member.departures.restart(now);
+            }
+        }
+        if let Some(before) = now.micros().checked_sub(FORGOTTEN.micros()) {
+            self.flight.expire(pool, Instant::from_micros(before));
+        }
+    }
+
+    /// Whether nothing was said of a link's packets for too long, though the peer is heard.
+    fn has_stalled(&self, id: LinkId, now: Instant) -> bool {
+        let Some(member) = self.members.get(id.index()).and_then(Option::as_ref) else { return false };
+        let Some(oldest) = self.flight.oldest(id).filter(|_| self.carries(member)) else { return false };
+        let since = oldest.at.max(member.departures.progress_at());
+        let others = self.members.iter().enumerate().filter(|(index, _)| *index != id.index());
+        let is_heard = others
+            .filter_map(|(_, other)| other.as_ref())
+            .any(|other| self.carries(other) && other.path.last_heard() > oldest.at);
+        is_heard && now.since(since) >= member.departures.stall()
+    }
+}
