@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Time, and what there is to know.
 
+use crate::state::arrivals::Arrivals;
+use crate::state::departures::Departures;
 use crate::state::link::Phase;
 use crate::state::path::Path;
 use crate::state::session::Session;
@@ -12,7 +14,7 @@ use crate::words::ids::{LinkId, SessionIndex};
 use crate::words::time::{Duration, Instant};
 
 use super::client::Asking;
-use super::{Peer, SILENT, tier};
+use super::{Counts, Peer, SILENT, tier};
 
 /// A session whose keys could not be renewed for this long is given up (three times [`REKEY_AFTER`]; WireGuard's
 /// REJECT_AFTER_TIME is one and a half times).
@@ -112,6 +114,24 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
     #[must_use]
     pub fn link(&self, id: LinkId) -> Option<&Path> {
         Some(&self.members.get(id.index())?.as_ref()?.path)
+    }
+
+    /// How a link is sent on.
+    #[must_use]
+    pub fn departures(&self, id: LinkId) -> Option<&Departures> {
+        Some(&self.members.get(id.index())?.as_ref()?.departures)
+    }
+
+    /// What arrives over a link.
+    #[must_use]
+    pub fn arrivals(&self, id: LinkId) -> Option<&Arrivals> {
+        Some(&self.members.get(id.index())?.as_ref()?.arrivals)
+    }
+
+    /// Packets sent again, and not.
+    #[must_use]
+    pub const fn counts(&self) -> Counts {
+        self.counts
     }
 
     /// Every drop, by reason.
