@@ -41,6 +41,9 @@ const MOST_QUEUE: Duration = Duration::from_millis(30);
 const SLOWER_QUEUE: Duration = Duration::from_millis(20);
 const SLOWER_REPORTS: u8 = 3;
 
+/// An empty queue, though the link is used to the full, in so many reports: the link is faster than it is believed to be.
+const EMPTY_REPORTS: u8 = 12;
+
 /// A queue is drained at this part of the capacity, in 256ths: 0.7.
 const DRAIN: u64 = 179;
 
@@ -289,10 +292,12 @@ impl Rate {
     fn hold(&mut self, heard: &Heard, is_whole: bool) {
         let capacity = self.capacity.unwrap_or(self.pace);
         let target = self.target();
+        let is_saturated = heard.busy.micros().saturating_mul(10) >= heard.interval.micros().saturating_mul(9);
         let capacity = match self.busy_rate(heard) {
-            Some(rate) => towards(capacity, rate, 2),
-            None if is_whole => capacity.max(self.delivered),
-            None => capacity,
+            // What a link carries while it is not full says nothing of what it could.
+            Some(rate) if rate > capacity || is_saturated => towards(capacity, rate, 2),
+            _ if is_whole => capacity.max(self.delivered),
+            _ => capacity,
         }
         .max(LEAST_PACE);
         self.capacity = Some(capacity);
@@ -311,7 +316,12 @@ impl Rate {
             );
         }
         if heard.is_used {
-            self.empty = if heard.queue < target >> 2 { self.empty.saturating_add(1) } else { 0 };
+            self.empty = if heard.queue < target >> 1 { self.empty.saturating_add(1) } else { 0 };
+        }
+        if self.empty >= EMPTY_REPORTS {
+            // Whatever made the estimate, it is wrong: find the rate anew, from here on.
+            self.phase = Phase::Start { over: 0 };
+            self.empty = 0;
         }
         self.pace = self.steer(capacity, heard, target);
     }
