@@ -4,6 +4,7 @@
 pub mod allow;
 pub mod clamp;
 pub mod classify;
+pub mod ecn;
 pub mod open;
 pub mod reorder;
 pub mod schedule;

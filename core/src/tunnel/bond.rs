@@ -5,7 +5,7 @@
 use crate::memory::packet::Packet;
 use crate::memory::pool::{Pool, Slot};
 use crate::stages::clamp::clamp;
-use crate::stages::classify::{Class, classify};
+use crate::stages::classify::{FlowKey, classify};
 use crate::stages::reorder::Reorder;
 use crate::stages::schedule::{Candidate, Scheduler};
 use crate::stages::too_big;
@@ -25,6 +25,9 @@ const HOLD_SLACK: Duration = Duration::from_millis(10);
 /// much again.
 const HOLD_LIMIT: Duration = Duration::from_millis(400);
 
+/// Nothing is told apart by flow yet, so nobody gains by knowing the key.
+const FLOW_KEY: FlowKey = FlowKey::new([0; 16]);
+
 /// Queues, scheduler and reorder buffer of one tunnel.
 #[derive(Debug)]
 pub(super) struct Bond<const WINDOW: usize> {
@@ -35,7 +38,8 @@ pub(super) struct Bond<const WINDOW: usize> {
     pub(super) reordering: bool,
     scheduler: Scheduler,
     pub(super) reorder: Reorder<WINDOW>,
-    egress: heapless::Deque<(Slot, Class), EGRESS_SLOTS>,
+    /// Each with whether the receiver may hold it to restore order.
+    egress: heapless::Deque<(Slot, bool), EGRESS_SLOTS>,
     next_order: u64,
     pub(super) drops: Drops,
 }
@@ -88,11 +92,11 @@ impl<const WINDOW: usize> Bond<WINDOW> {
     /// answer to its sender.
     pub(super) fn send<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot, is_up: bool) {
         let Some(packet) = pool.packet_mut(&slot) else { return self.drop_slot(pool, slot, DropReason::Malformed) };
-        match classify(packet.as_bytes(), self.medium, self.mtu) {
+        match classify(packet.as_bytes(), self.medium, self.mtu, &FLOW_KEY) {
             Ok(_) if !is_up => self.drop_slot(pool, slot, DropReason::NoLink),
             Ok(class) => {
                 clamp(packet.as_mut_bytes(), self.medium, self.mtu);
-                if let Err((slot, _)) = self.egress.push_back((slot, class)) {
+                if let Err((slot, _)) = self.egress.push_back((slot, class.ordered)) {
                     self.drop_slot(pool, slot, DropReason::QueueFull);
                 }
             }
@@ -124,9 +128,9 @@ impl<const WINDOW: usize> Bond<WINDOW> {
                 return None;
             }
         };
-        let (slot, class) = self.egress.pop_front()?;
-        let order = class.ordered.then_some(Order(self.next_order));
-        if class.ordered {
+        let (slot, ordered) = self.egress.pop_front()?;
+        let order = ordered.then_some(Order(self.next_order));
+        if ordered {
             self.next_order = self.next_order.saturating_add(1);
         }
         Some(Outgoing { slot, link: chosen, order })
