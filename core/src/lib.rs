@@ -13,10 +13,10 @@
 //!
 //! | layer | rooms |
 //! |---|---|
-//! | [`words`] | limits, time, identifiers, drop reasons, events |
+//! | [`words`] | limits, time, identifiers, drop reasons, events, classes of packets |
 //! | [`memory`] | packets, their pool, and the wire formats' headers |
 //! | [`state`] | keys, handshake, cookies, sessions, replay window, estimators, path MTU, one link or path |
-//! | [`stages`] | classify, clamp, too_big, schedule, seal, open, allow, reorder |
+//! | [`stages`] | classify, clamp, ecn, too_big, ingress, schedule, seal, open, allow, reorder |
 //! | [`tunnel`] | the public engine that wires them |
 #![no_std]
 #![forbid(unsafe_code)]

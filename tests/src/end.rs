@@ -48,6 +48,8 @@ pub struct End<const LINKS: usize, const WINDOW: usize, const SLOTS: usize> {
     pub pool: PrintlessPool<SLOTS>,
     /// What the device was given, and when.
     pub delivered: Vec<(Instant, Vec<u8>)>,
+    /// The time it was told last.
+    pub now: Instant,
     /// What the engine told, and when.
     pub events: Vec<(Instant, Event)>,
 }
@@ -82,6 +84,7 @@ impl<const LINKS: usize, const WINDOW: usize, const SLOTS: usize> End<LINKS, WIN
             tunnel: Tunnel::new(config, [seed; 32]),
             pool: PrintlessPool(Box::new(Pool::new())),
             delivered: Vec::new(),
+            now: Instant::ORIGIN,
             events: Vec::new(),
         }
     }
@@ -93,12 +96,13 @@ impl<const LINKS: usize, const WINDOW: usize, const SLOTS: usize> End<LINKS, WIN
         }
         let Some(slot) = self.pool.take() else { return false };
         assert!(self.pool.packet_mut(&slot).is_some_and(|packet| packet.copy_from(bytes)), "too long for a buffer");
-        self.tunnel.send(&mut self.pool, slot);
+        self.tunnel.send(&mut self.pool, slot, self.now);
         true
     }
 
     /// Hands a datagram from a socket to the engine. False, and nothing done, when the pool is empty.
     pub fn receive(&mut self, bytes: &[u8], arrival: Arrival) -> bool {
+        self.now = arrival.at;
         let Some(slot) = self.pool.take() else { return false };
         assert!(self.pool.packet_mut(&slot).is_some_and(|packet| packet.copy_from(bytes)), "too long for a buffer");
         self.tunnel.receive(&mut self.pool, slot, arrival);
@@ -120,6 +124,7 @@ impl<const LINKS: usize, const WINDOW: usize, const SLOTS: usize> End<LINKS, WIN
 
     /// Writes to the device what is ready for it.
     pub fn deliver(&mut self, now: Instant) {
+        self.now = now;
         while let Some(slot) = self.tunnel.poll_deliver() {
             let bytes = self.pool.packet(&slot).map(|packet| packet.as_bytes().to_vec());
             self.delivered.push((now, bytes.expect("a slot of this pool")));

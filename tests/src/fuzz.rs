@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use mlvpn_core::memory::classic::{Header, Kind, NO_TIMESTAMP};
 use mlvpn_core::memory::packet::Packet;
-use mlvpn_core::stages::classify::classify;
+use mlvpn_core::stages::classify::{FlowKey, classify};
 use mlvpn_core::stages::too_big;
 use mlvpn_core::state::link::{LinkSettings, Role};
 use mlvpn_core::tunnel::{Arrival, Config};
@@ -84,7 +84,7 @@ pub fn classify_too_big(data: &[u8]) {
         assert!(inner.len() <= 1280);
     }
     // The device's own limit lets the answer back in, unless a tiny MTU meets IPv6, which needs 1280.
-    let refused = classify(packet.as_bytes(), medium, mtu.max(1280));
+    let refused = classify(packet.as_bytes(), medium, mtu.max(1280), &FlowKey::new([0; 16]));
     assert!(refused.is_ok(), "an answer is no packet: {refused:?}");
 }
 

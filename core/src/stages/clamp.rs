@@ -2,6 +2,7 @@
 //! Clamp: a TCP handshake that passes the tunnel learns what fits through it (the maximum segment size of RFC 9293,
 //! lowered on the way as routers do, RFC 4459, 3.2), so that hosts whose path MTU discovery is broken work all the same.
 
+use crate::memory::checksum::adjust;
 use crate::memory::ethernet;
 use crate::words::ids::Medium;
 use crate::words::limits::{IPV4_HEADER, IPV6_HEADER};
@@ -104,14 +105,6 @@ fn lower_mss(tcp: &mut [u8], limit: u16) -> Option<()> {
         at = end;
     }
     None
-}
-
-/// The checksum after one word under it changed (RFC 1624, equation 3).
-const fn adjust(checksum: u16, old: u16, new: u16) -> u16 {
-    let sum = (!checksum as u32).wrapping_add(!old as u32).wrapping_add(new as u32);
-    let sum = (sum & 0xffff).wrapping_add(sum >> 16);
-    let sum = (sum & 0xffff).wrapping_add(sum >> 16);
-    !((sum & 0xffff) as u16)
 }
 
 #[cfg(test)]

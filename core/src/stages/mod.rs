@@ -4,6 +4,8 @@
 pub mod allow;
 pub mod clamp;
 pub mod classify;
+pub mod ecn;
+pub mod ingress;
 pub mod open;
 pub mod reorder;
 pub mod schedule;

@@ -2,14 +2,18 @@
 //! The data path that both protocols share: what waits for a link, what waits for its turn at the device, and every
 //! drop's reason. It knows neither keys nor headers.
 
-use crate::memory::packet::Packet;
 use crate::memory::pool::{Pool, Slot};
 use crate::stages::clamp::clamp;
-use crate::stages::classify::{Class, classify};
+use crate::stages::classify::{FlowKey, classify};
+use crate::stages::ecn;
+use crate::stages::ingress::{CodelLaw, Ingress, Next, Popped};
 use crate::stages::reorder::{Reorder, Wait};
 use crate::stages::too_big;
 use crate::words::drops::{DropReason, Drops};
+use crate::words::ecn::Ecn;
 use crate::words::ids::{Medium, Order};
+use crate::words::limits::MAX_MTU;
+use crate::words::time::Instant;
 
 /// Queues and reorder buffer of one tunnel: up to `WINDOW` packets each, in `DOMAINS` orders.
 #[derive(Debug)]
@@ -20,13 +24,24 @@ pub(super) struct Bond<const WINDOW: usize, const DOMAINS: usize> {
     /// Whether received packets are put back in order.
     pub(super) reordering: bool,
     pub(super) reorder: Reorder<WINDOW, DOMAINS>,
-    ingress: heapless::Deque<(Slot, Class), WINDOW>,
+    ingress: Ingress<WINDOW>,
+    key: FlowKey,
     pub(super) drops: Drops,
 }
 
 impl<const WINDOW: usize, const DOMAINS: usize> Bond<WINDOW, DOMAINS> {
-    pub(super) const fn new(medium: Medium, mtu: u16, reordering: bool) -> Self {
-        Self { medium, mtu, reordering, reorder: Reorder::new(), ingress: heapless::Deque::new(), drops: Drops::new() }
+    /// An empty one. `key` is random: flows are told apart by it.
+    pub(super) fn new(medium: Medium, mtu: u16, reordering: bool, key: FlowKey) -> Self {
+        let max_bytes = u32::try_from(WINDOW).unwrap_or(u32::MAX).saturating_mul(MAX_MTU.into());
+        Self {
+            medium,
+            mtu,
+            reordering,
+            reorder: Reorder::new(),
+            ingress: Ingress::new(max_bytes),
+            key,
+            drops: Drops::new(),
+        }
     }
 
     /// Whether [`Bond::send`] takes a packet.
@@ -36,15 +51,16 @@ impl<const WINDOW: usize, const DOMAINS: usize> Bond<WINDOW, DOMAINS> {
 
     /// Takes a packet from the device; `is_up` says whether any link could carry it. One that is too big becomes the
     /// answer to its sender.
-    pub(super) fn send<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot, is_up: bool) {
+    pub(super) fn send<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot, is_up: bool, now: Instant) {
         let Some(packet) = pool.packet_mut(&slot) else { return self.drop_slot(pool, slot, DropReason::Malformed) };
-        match classify(packet.as_bytes(), self.medium, self.mtu) {
+        match classify(packet.as_bytes(), self.medium, self.mtu, &self.key) {
             Ok(_) if !is_up => self.drop_slot(pool, slot, DropReason::NoLink),
             Ok(class) => {
                 clamp(packet.as_mut_bytes(), self.medium, self.mtu);
-                if let Err((slot, _)) = self.ingress.push_back((slot, class)) {
+                if let Err(slot) = self.ingress.push(slot, &class, now) {
                     self.drop_slot(pool, slot, DropReason::QueueFull);
                 }
+                self.take_dropped(pool);
             }
             Err(DropReason::TooBig) if too_big::answer(packet, self.medium, self.mtu) => {
                 self.drops.count(DropReason::TooBig);
@@ -56,26 +72,52 @@ impl<const WINDOW: usize, const DOMAINS: usize> Bond<WINDOW, DOMAINS> {
         }
     }
 
-    /// The next packet to send, and its length in bytes.
-    pub(super) fn front<const SLOTS: usize>(&self, pool: &Pool<SLOTS>) -> Option<(&Class, usize)> {
-        let (slot, class) = self.ingress.front()?;
-        Some((class, pool.packet(slot).map_or(0, Packet::len)))
+    /// What is to be sent next.
+    pub(super) fn peek(&self) -> Option<Next> {
+        self.ingress.peek()
     }
 
     /// Takes the next packet to send.
-    pub(super) fn pop(&mut self) -> Option<(Slot, Class)> {
-        self.ingress.pop_front()
+    pub(super) fn pop<const SLOTS: usize>(
+        &mut self,
+        pool: &mut Pool<SLOTS>,
+        law: &CodelLaw,
+        now: Instant,
+    ) -> Option<Popped> {
+        let popped = self.ingress.pop(law, now);
+        self.take_dropped(pool);
+        let mut popped = popped?;
+        if popped.mark
+            && let Some(packet) = pool.packet_mut(&popped.slot)
+            && ecn::write(packet.as_mut_bytes(), self.medium, Ecn::Ce)
+        {
+            popped.class.ecn = Ecn::Ce;
+        }
+        Some(popped)
     }
 
     /// Drops what waits for a link.
     pub(super) fn drop_waiting<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, reason: DropReason) {
-        while let Some((slot, _)) = self.ingress.pop_front() {
+        self.ingress.clear();
+        while let Some(slot) = self.ingress.poll_dropped() {
             self.drop_slot(pool, slot, reason);
         }
     }
 
+    /// What the queue dropped.
+    fn take_dropped<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>) {
+        while let Some(slot) = self.ingress.poll_dropped() {
+            self.drop_slot(pool, slot, DropReason::Congestion);
+        }
+    }
+
+    /// Packets that wait for a link.
+    pub(super) const fn waiting(&self) -> usize {
+        self.ingress.len()
+    }
+
     /// Whether a packet waits for a link.
-    pub(super) fn is_waiting(&self) -> bool {
+    pub(super) const fn is_waiting(&self) -> bool {
         !self.ingress.is_empty()
     }
 
@@ -102,7 +144,8 @@ impl<const WINDOW: usize, const DOMAINS: usize> Bond<WINDOW, DOMAINS> {
     /// Gives back every packet held.
     pub(super) fn clear<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>) {
         self.reorder.restart();
-        while let Some(slot) = self.reorder.poll().or_else(|| Some(self.ingress.pop_front()?.0)) {
+        self.ingress.clear();
+        while let Some(slot) = self.reorder.poll().or_else(|| self.ingress.poll_dropped()) {
             pool.put(slot);
         }
     }

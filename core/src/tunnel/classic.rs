@@ -5,6 +5,8 @@ use core::net::SocketAddr;
 
 use crate::memory::classic::{AUTH_BODY, AUTH_OK_BODY, Kind};
 use crate::memory::pool::{Pool, Slot};
+use crate::stages::classify::FlowKey;
+use crate::stages::ingress::{CodelLaw, Popped};
 use crate::stages::open::{Opened, Opener};
 use crate::stages::reorder;
 use crate::stages::schedule::{Candidate, Scheduler};
@@ -14,7 +16,7 @@ use crate::state::link::{Heard, Link, LinkSettings, Phase};
 use crate::words::drops::{DropReason, Drops};
 use crate::words::event::Event;
 use crate::words::ids::{Epoch, LinkId, Order};
-use crate::words::limits::MAX_LINKS;
+use crate::words::limits::{EGRESS_SLOTS, MAX_LINKS};
 use crate::words::time::{Duration, Instant};
 
 use super::bond::Bond;
@@ -73,13 +75,15 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
     pub fn new(config: Config, seed: [u8; 32]) -> Self {
         const { assert!(LINKS >= 1 && LINKS <= MAX_LINKS) };
         let epoch = Epoch::default();
+        let mut random = Random::new(seed);
+        let key = FlowKey::new(random.array());
         Self {
             sealer: Sealer::new(config.key.clone(), config.cleartext_data, epoch),
             opener: Opener::new(config.key.clone(), config.cleartext_data, epoch),
-            bond: Bond::new(config.medium, config.mtu, config.reorder),
+            bond: Bond::new(config.medium, config.mtu, config.reorder, key),
             config,
             epoch,
-            random: Random::new(seed),
+            random,
             members: [const { None }; LINKS],
             span: 0,
             scheduler: Scheduler::new(),
@@ -166,14 +170,15 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
     /// Whether [`Tunnel::send`] takes a packet now.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.bond.has_room()
+        // What waits beyond waits in the device's queue.
+        self.bond.waiting() < EGRESS_SLOTS && self.bond.has_room()
     }
 
     /// Takes a packet from the device. One that is too big comes back as an answer to its sender; see
     /// [`Tunnel::poll_deliver`].
-    pub fn send<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot) {
+    pub fn send<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot, now: Instant) {
         let is_up = self.is_up();
-        self.bond.send(pool, slot, is_up);
+        self.bond.send(pool, slot, is_up, now);
     }
 
     /// Seals the next datagram into `out`, which should hold
@@ -189,7 +194,8 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
             return Some(transmit);
         }
         while let Some(link) = self.choose(pool) {
-            let (slot, class) = self.bond.pop()?;
+            let law = self.law();
+            let Some(Popped { slot, class, .. }) = self.bond.pop(pool, &law, now) else { continue };
             let order = class.ordered.then_some(Order(self.next_order));
             self.next_order = self.next_order.saturating_add(u64::from(class.ordered));
             let sent = self.ticket(link, Kind::Data, order, now).ok_or(DropReason::NoLink).and_then(|ticket| {
@@ -209,7 +215,7 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
 
     /// The link of the next packet; none when nothing waits or no link takes it. Without any link what waits is dropped.
     fn choose<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>) -> Option<LinkId> {
-        let (_, bytes) = self.bond.front(pool)?;
+        let bytes = usize::from(self.bond.peek()?.class.len);
         match self.candidates() {
             Ok(candidates) => self.scheduler.choose(&candidates, bytes).map(LinkId::new),
             Err(Refusal::Blocked) => None,
@@ -416,6 +422,12 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
     #[must_use]
     pub const fn mtu(&self) -> u16 {
         self.bond.mtu
+    }
+
+    /// How long packets may wait for a link.
+    fn law(&self) -> CodelLaw {
+        let slowest = self.present().filter_map(|member| member.link.rtt().smoothed()).max();
+        CodelLaw::for_round_trip(slowest.unwrap_or_default())
     }
 
     /// How long a packet may be held for a missing one: the slowest link may be that much behind the fastest.

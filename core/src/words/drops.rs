@@ -37,11 +37,13 @@ pub enum DropReason {
     NotAllowed,
     /// A handshake message that was not awaited, or not accepted.
     Handshake,
+    /// A queue stood for too long or grew too large, or a packet came marked whose transport understands no mark.
+    Congestion,
 }
 
 impl DropReason {
     /// Every reason, in the order of their counters.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Malformed,
         Self::Unknown,
         Self::Unauthentic,
@@ -58,6 +60,7 @@ impl DropReason {
         Self::NoSession,
         Self::NotAllowed,
         Self::Handshake,
+        Self::Congestion,
     ];
 
     /// The reason as a word for status output, lower case with underscores.
@@ -80,6 +83,7 @@ impl DropReason {
             Self::NoSession => "no_session",
             Self::NotAllowed => "not_allowed",
             Self::Handshake => "handshake",
+            Self::Congestion => "congestion",
         }
     }
 }

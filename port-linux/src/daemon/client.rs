@@ -37,8 +37,8 @@ impl Client {
         self.active.has_room()
     }
 
-    pub(super) fn send<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot) {
-        self.active.send(pool, slot);
+    pub(super) fn send<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot, now: Instant) {
+        self.active.send(pool, slot, now);
     }
 
     pub(super) fn receive<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot, arrival: Arrival) {

@@ -165,8 +165,8 @@ impl Engine {
         either!(self, engine => engine.has_room())
     }
 
-    pub(super) fn send<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot) {
-        either!(self, engine => engine.send(pool, slot));
+    pub(super) fn send<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot, now: Instant) {
+        either!(self, engine => engine.send(pool, slot, now));
     }
 
     pub(super) fn receive<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot, arrival: Arrival) {

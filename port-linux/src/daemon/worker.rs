@@ -175,7 +175,7 @@ impl Worker {
                 self.pool.put(slot);
                 break;
             }
-            self.engine.send(&mut self.pool, slot);
+            self.engine.send(&mut self.pool, slot, now);
             self.pump(now)?;
         }
         Ok(())

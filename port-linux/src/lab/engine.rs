@@ -120,13 +120,13 @@ impl<const LINKS: usize, const WINDOW: usize, const SLOTS: usize> TunnelEnd<LINK
         self.deliver();
     }
 
-    fn take_from_device(&mut self) {
+    fn take_from_device(&mut self, now: Instant) {
         while self.tunnel.has_room()
             && let Some(packet) = self.waiting.pop_front()
         {
             let Some(slot) = self.pool.take() else { return self.waiting.push_front(packet) };
             if self.pool.packet_mut(&slot).is_some_and(|place| place.copy_from(&packet)) {
-                self.tunnel.send(&mut self.pool, slot);
+                self.tunnel.send(&mut self.pool, slot, now);
                 self.deliver();
             } else {
                 self.overflowed += 1;
@@ -174,7 +174,7 @@ impl<const LINKS: usize, const WINDOW: usize, const SLOTS: usize> Endpoint for T
     }
 
     fn poll_transmit(&mut self, now: Instant) -> Option<(usize, Vec<u8>)> {
-        self.take_from_device();
+        self.take_from_device(now);
         if let Some(packet) = self.delivered.pop_front() {
             return Some((Self::DEVICE, packet));
         }

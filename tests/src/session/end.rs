@@ -31,13 +31,13 @@ impl<const LINKS: usize, const WINDOW: usize> End<LINKS, WINDOW> {
     }
 
     /// Hands a packet from the device to the engine. False, and nothing done, when there is no room.
-    pub fn send(&mut self, pool: &mut Pool<SLOTS>, bytes: &[u8]) -> bool {
+    pub fn send(&mut self, pool: &mut Pool<SLOTS>, bytes: &[u8], now: Instant) -> bool {
         if !self.peer.has_room() {
             return false;
         }
         let Some(slot) = pool.take() else { return false };
         assert!(pool.packet_mut(&slot).is_some_and(|packet| packet.copy_from(bytes)), "too long for a buffer");
-        self.peer.send(pool, slot);
+        self.peer.send(pool, slot, now);
         true
     }
 

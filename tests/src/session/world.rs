@@ -221,7 +221,7 @@ impl<const LINKS: usize, const WINDOW: usize> World<LINKS, WINDOW> {
             Who::Client(number) => &mut self.clients[usize::from(number)].end,
             Who::Server(number) => &mut self.server.ends[usize::from(number)],
         };
-        end.send(&mut self.pool, packet)
+        end.send(&mut self.pool, packet, self.now)
     }
 
     /// Sends packets of `len` bytes numbered by `numbers`, one every `gap`.

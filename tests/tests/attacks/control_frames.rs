@@ -21,7 +21,7 @@ fn blocks_that_are_too_long_too_full_unknown_or_within_each_other_are_refused_an
     let mut world = world(63);
     let keys = established(&mut world, 0);
     let mut full = [0; 200];
-    let len = control::emit(&[Control::Leave; MAX_FRAMES], &mut full).unwrap();
+    let len = control::emit(&[const { Control::Leave }; MAX_FRAMES], &mut full).unwrap();
     let mut overfull = full[..len].to_vec();
     overfull[0] += 1;
     overfull.push(full[1]);
@@ -45,7 +45,7 @@ fn a_full_block_is_answered_with_a_few_datagrams_and_no_more_bytes_than_a_few() 
     let mut world = world(64);
     let keys = established(&mut world, 0);
     let mut body = [0; 200];
-    let len = control::emit(&[Control::Challenge { token: u64::MAX }; MAX_FRAMES], &mut body).unwrap();
+    let len = control::emit(&[const { Control::Challenge { token: u64::MAX } }; MAX_FRAMES], &mut body).unwrap();
     for counter in 0..50 {
         world.bytes = (0, 0);
         world.inject_up(attacker(), &sealed(&keys, counter, true, &body[..len]));

@@ -125,7 +125,7 @@ fn every_packet_from_the_device_that_goes_no_further_is_counted_with_its_reason(
     let slot = pair.client.pool.take().unwrap();
     assert!(pair.client.pool.packet_mut(&slot).unwrap().copy_from(&inner::ipv4(100, 0)));
     let end = &mut pair.client;
-    end.tunnel.send(&mut end.pool, slot);
+    end.tunnel.send(&mut end.pool, slot, end.now);
     assert_eq!(dropped(&pair, DropReason::QueueFull), 1);
     // What waits when the last link goes is dropped, not kept for a later time.
     pair.client.tunnel.close_link(FIRST);

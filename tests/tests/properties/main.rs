@@ -2,6 +2,7 @@
 //! Parts of the core against naive models, on random input. A failure prints its shortest input.
 
 mod header;
+mod ingress;
 mod pool;
 mod reorder;
 mod replay;

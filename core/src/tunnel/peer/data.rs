@@ -3,19 +3,17 @@
 
 use crate::memory::pool::{Pool, Slot};
 use crate::memory::two::DataFlags;
-use crate::stages::classify::Class;
+use crate::stages::ingress::{CodelLaw, Popped};
 use crate::state::estimate::apart;
 use crate::state::flight::{OLDEST_RESEND, Sent};
 use crate::state::session::Label;
 use crate::tunnel::Transmit;
+use crate::words::class::Class;
 use crate::words::drops::DropReason;
 use crate::words::ids::LinkId;
 use crate::words::time::Instant;
 
 use super::{Member, ORDERED, Peer, SILENT, tier};
-
-/// Small packets skip the queue and need no order: they are acknowledgements, questions and voices. In bytes.
-const SMALL: usize = 256;
 
 /// Resends may take this part of what is sent, in 256ths: a tenth.
 const RESEND_SHARE: u64 = 26;
@@ -113,18 +111,18 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         }
     }
 
-    fn next_new<const SLOTS: usize>(&mut self, pool: &Pool<SLOTS>, lanes: &[Lane], now: Instant) -> Option<Load> {
-        let (class, len) = self.bond.front(pool)?;
-        let is_thin = !class.ordered || len <= SMALL;
+    fn next_new<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, lanes: &[Lane], now: Instant) -> Option<Load> {
+        let is_thin = self.bond.peek()?.is_thin;
         let free = lanes.iter().filter(|lane| is_thin || lane.free_at <= now);
         let lane = free.min_by_key(|lane| lane.delay)?;
-        let (slot, class) = self.bond.pop()?;
-        let domain = if is_thin { 0 } else { domain_of(&class) };
+        let law = self.law();
+        let Popped { slot, class, is_thin, .. } = self.bond.pop(pool, &law, now)?;
+        let domain = if is_thin || !class.ordered { 0 } else { domain_of(&class) };
         let order = self.orders.get_mut(usize::from(domain))?;
         let order_low = (*order & 0xff_ffff) as u32;
         *order = order.saturating_add(1);
         let sent = Sent { domain, order_low, first_at: now, ..Sent::default() };
-        let earned = (len as u64).saturating_mul(RESEND_SHARE) >> 8;
+        let earned = u64::from(class.len).saturating_mul(RESEND_SHARE) >> 8;
         self.resend_credit = self.resend_credit.saturating_add(earned).min(RESEND_BURST);
         Some(Load { link: lane.link, slot, sent, flags: DataFlags::default() })
     }
@@ -193,15 +191,23 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         if lanes.is_empty() { Err(Refusal::Blocked) } else { Ok(lanes) }
     }
 
-    /// The tier of the links in use.
+    /// How long packets may wait for a link.
+    fn law(&self) -> CodelLaw {
+        let rtts = self.members.iter().flatten().filter_map(|member| member.path.rtt().smoothed());
+        CodelLaw::for_round_trip(rtts.max().unwrap_or_default())
+    }
+
+    /// Whether a link carries data.
     pub(super) fn carries(&self, member: &Member) -> bool {
         tier(member).is_some_and(|tier| tier < SILENT)
     }
 }
 
-/// The order a flow's packets are in.
-fn domain_of(_class: &Class) -> u8 {
-    1_u8.min(ORDERED)
+/// The order a flow's packets are in: one of [`ORDERED`], from the high bits of its hash, as the queue's group is from
+/// the low ones.
+fn domain_of(class: &Class) -> u8 {
+    let scaled = u64::from(class.flow).saturating_mul(u64::from(ORDERED)) >> 32;
+    u8::try_from(scaled).unwrap_or(0).saturating_add(1)
 }
 
 /// How much longer a packet takes on a link than on another, in microseconds.

@@ -23,6 +23,7 @@ use core::net::SocketAddr;
 
 use crate::memory::pool::Pool;
 use crate::memory::two::{MAC, RESPONSE, receiver_of};
+use crate::stages::classify::FlowKey;
 use crate::state::arrivals::Arrivals;
 use crate::state::departures::Departures;
 use crate::state::flight::Flight;
@@ -159,7 +160,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         let mut random = Random::new(seed);
         let [generation] = random.array();
         Self {
-            bond: Bond::new(config.medium, config.max_mtu, config.reorder),
+            bond: Bond::new(config.medium, config.max_mtu, config.reorder, FlowKey::new(random.array())),
             told_mtu: config.max_mtu,
             config,
             number,

@@ -28,9 +28,9 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
     }
 
     /// Takes a packet from the device.
-    pub fn send<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot) {
+    pub fn send<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot, now: Instant) {
         let is_up = self.is_up();
-        self.bond.send(pool, slot, is_up);
+        self.bond.send(pool, slot, is_up, now);
     }
 
     /// Writes the next datagram to `out`, which should hold [`MAX_DATAGRAM`](crate::words::limits::MAX_DATAGRAM) bytes.
