@@ -12,6 +12,7 @@ use crate::state::session::Label;
 use crate::tunnel::Transmit;
 use crate::tunnel::bond::{Outgoing, Wait};
 use crate::words::drops::DropReason;
+use crate::words::ecn::Ecn;
 use crate::words::event::Trouble;
 use crate::words::ids::{LinkId, Order};
 use crate::words::time::Instant;
@@ -72,7 +73,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             }
         }
         let (len, place) = self.asking.as_mut()?.question(&open, now, out)?;
-        Some(Transmit { link: LinkId::new(place.socket.into()), to: place.address, len })
+        Some(Transmit { link: LinkId::new(place.socket.into()), to: place.address, len, ecn: Ecn::NotEct })
     }
 
     pub(super) fn open_places(&self) -> heapless::Vec<Place, LINKS> {
@@ -116,7 +117,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         if let Some(member) = self.member_mut(id) {
             member.path.count_sent(len);
         }
-        Ok(Transmit { link: LinkId::new(errand.to.socket.into()), to: errand.to.address, len })
+        Ok(Transmit { link: LinkId::new(errand.to.socket.into()), to: errand.to.address, len, ecn: Ecn::NotEct })
     }
 
     fn seal_data<const SLOTS: usize>(
@@ -142,7 +143,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         member.path.count_sent(len);
         member.path.note_data(now);
         let place = member.path.place().ok_or(DropReason::NoLink)?;
-        Ok(Transmit { link: LinkId::new(place.socket.into()), to: place.address, len })
+        Ok(Transmit { link: LinkId::new(place.socket.into()), to: place.address, len, ecn: Ecn::NotEct })
     }
 
     fn candidates(&self) -> Result<heapless::Vec<Candidate, LINKS>, Wait> {
