@@ -7,12 +7,14 @@
 
 use crate::interface::{self, InterfaceName};
 use crate::sys;
+use mlvpn_core::words::ecn::Ecn;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrStorage, bind, setsockopt, socket as new_socket, sockopt,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrStorage, bind, recvmsg,
+    sendmsg, setsockopt, socket as new_socket, sockopt,
 };
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -74,6 +76,22 @@ pub struct LinkSocket {
     address: LinkAddress,
 }
 
+/// A datagram that was received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Its length in bytes.
+    pub len: usize,
+    /// Its sender.
+    pub from: SocketAddr,
+    /// What its IP header says of congestion.
+    pub ecn: Ecn,
+}
+
+/// Where the kernel writes what comes with a datagram: one control message of an integer takes 24 bytes; aligned as the
+/// message's header is.
+#[repr(align(8))]
+struct ControlSpace([u8; 64]);
+
 /// What a [`LinkSocket`] was doing when it could not be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
@@ -123,11 +141,9 @@ impl LinkSocket {
         let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
         let socket = new_socket(family, SockType::Datagram, flags, None).map_err(failed(Step::Socket))?;
         set_options(&socket, address.family).map_err(failed(Step::Options))?;
-        set_fragmentation(&socket, address.family, Fragmentation::Kernel).map_err(|error| OpenError {
-            step: Step::Options,
-            address: *address,
-            error,
-        })?;
+        set_fragmentation(&socket, address.family, Fragmentation::Kernel)
+            .and_then(|()| tell_traffic_class(&socket, address.family))
+            .map_err(|error| OpenError { step: Step::Options, address: *address, error })?;
         if let Some(name) = &address.interface {
             setsockopt(&socket, sockopt::BindToDevice, &name.as_str().into()).map_err(failed(Step::Interface))?;
         }
@@ -157,14 +173,13 @@ impl LinkSocket {
         set_fragmentation(&self.socket, self.address.family, fragmentation)
     }
 
-    /// Receives one datagram into `buffer`: its length in bytes and its sender; `None` when none waits. A datagram
-    /// longer than `buffer` is cut.
+    /// Receives one datagram into `buffer`; `None` when none waits. A datagram longer than `buffer` is cut.
     ///
     /// # Errors
     /// The socket failed. ICMP reports about earlier datagrams are not errors of the socket and are skipped.
-    pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<Option<(usize, SocketAddr)>> {
+    pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<Option<Received>> {
         for _ in 0..STALE_ERRORS_PER_READ {
-            let error = match self.socket.recv_from(buffer) {
+            let error = match self.receive(buffer) {
                 Ok(received) => return Ok(Some(received)),
                 Err(error) => error,
             };
@@ -177,19 +192,38 @@ impl LinkSocket {
         Ok(None)
     }
 
-    /// Sends one datagram to `destination`.
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
+        let mut space = ControlSpace([0; 64]);
+        let mut parts = [IoSliceMut::new(buffer)];
+        let fd = self.socket.as_raw_fd();
+        let message = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut space.0), MsgFlags::empty())?;
+        let from = message.address.as_ref().and_then(socket_address);
+        let mut controls = message.cmsgs().into_iter().flatten();
+        let ecn = controls.find_map(|control| match control {
+            ControlMessageOwned::Ipv4Tos(class) => Some(Ecn::from_traffic_class(class)),
+            ControlMessageOwned::Ipv6TClass(class) => u8::try_from(class).ok().map(Ecn::from_traffic_class),
+            _ => None,
+        });
+        Ok(Received {
+            len: message.bytes,
+            from: from.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?,
+            ecn: ecn.unwrap_or_default(),
+        })
+    }
+
+    /// Sends one datagram to `destination`, with `ecn` in its IP header.
     ///
     /// # Errors
     /// A [`SendError`]; the datagram was not sent, and the socket stays usable.
-    pub fn send_to(&self, datagram: &[u8], destination: SocketAddr) -> Result<(), SendError> {
-        let mut error = match self.socket.send_to(datagram, destination) {
-            Ok(_) => return Ok(()),
+    pub fn send_to(&self, datagram: &[u8], destination: SocketAddr, ecn: Ecn) -> Result<(), SendError> {
+        let mut error = match self.send(datagram, destination, ecn) {
+            Ok(()) => return Ok(()),
             Err(error) => classify(error),
         };
         if let SendError::Refused(_) = error {
             // The report was about an earlier datagram and is taken now; this one deserves its own attempt.
-            error = match self.socket.send_to(datagram, destination) {
-                Ok(_) => return Ok(()),
+            error = match self.send(datagram, destination, ecn) {
+                Ok(()) => return Ok(()),
                 Err(error) => classify(error),
             };
         }
@@ -197,6 +231,23 @@ impl LinkSocket {
             *path_mtu = route_mtu(&self.address, destination).ok();
         }
         Err(error)
+    }
+
+    fn send(&self, datagram: &[u8], destination: SocketAddr, ecn: Ecn) -> io::Result<()> {
+        if ecn == Ecn::NotEct {
+            // What a socket sends without being told.
+            return self.socket.send_to(datagram, destination).map(|_| ());
+        }
+        let class = ecn.bits();
+        let wide = i32::from(class);
+        let control = match self.address.family {
+            Family::V4 => ControlMessage::Ipv4Tos(&class),
+            Family::V6 => ControlMessage::Ipv6TClass(&wide),
+        };
+        let to = SockaddrStorage::from(destination);
+        let fd = self.socket.as_raw_fd();
+        sendmsg(fd, &[IoSlice::new(datagram)], &[control], MsgFlags::empty(), Some(&to))?;
+        Ok(())
     }
 }
 
@@ -255,6 +306,19 @@ fn set_fragmentation(socket: &impl AsFd, family: Family, fragmentation: Fragment
         Fragmentation::Never => libc::IP_PMTUDISC_PROBE,
     };
     sys::set_socket_option(socket, level, name, value)
+}
+
+/// Has the kernel tell the traffic class of each datagram received, which holds its congestion codepoint.
+fn tell_traffic_class(socket: &impl AsFd, family: Family) -> io::Result<()> {
+    match family {
+        Family::V4 => sys::set_socket_option(socket, libc::IPPROTO_IP, libc::IP_RECVTOS, 1),
+        Family::V6 => sys::set_socket_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1),
+    }
+}
+
+fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = address.as_sockaddr_in().map(|v4| SocketAddr::V4(SocketAddrV4::from(*v4)));
+    v4.or_else(|| address.as_sockaddr_in6().map(|v6| SocketAddr::V6(SocketAddrV6::from(*v6))))
 }
 
 fn bind_local(socket: &OwnedFd, address: &LinkAddress) -> Result<(), Errno> {
@@ -409,11 +473,11 @@ mod tests {
         device
     }
 
-    fn receive(socket: &LinkSocket) -> (Vec<u8>, SocketAddr) {
+    fn receive(socket: &LinkSocket) -> (Vec<u8>, Received) {
         let mut buffer = [0; 2048];
         loop {
-            if let Some((len, from)) = socket.recv_from(&mut buffer).expect("receive") {
-                return (buffer[..len].to_vec(), from);
+            if let Some(received) = socket.recv_from(&mut buffer).expect("receive") {
+                return (buffer[..received.len].to_vec(), received);
             }
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -442,10 +506,47 @@ mod tests {
                 }
             };
             assert!(one.recv_from(&mut [0; 16]).expect("receive").is_none());
-            one.send_to(b"there", two.local_addr().expect("address")).expect("send");
-            let (datagram, sender) = receive(&two);
-            assert_eq!((datagram.as_slice(), sender), (&b"there"[..], one.local_addr().expect("address")));
+            one.send_to(b"there", two.local_addr().expect("address"), Ecn::NotEct).expect("send");
+            let (datagram, received) = receive(&two);
+            assert_eq!((datagram.as_slice(), received.from), (&b"there"[..], one.local_addr().expect("address")));
         }
+    }
+
+    #[test]
+    fn each_datagram_brings_its_own_congestion_codepoint_over_ipv4_and_ipv6() {
+        for local in ["127.0.0.1", "::1"] {
+            let (one, two) = match (LinkSocket::open(&from(local)), LinkSocket::open(&from(local))) {
+                (Ok(one), Ok(two)) => (one, two),
+                (Err(why), _) | (_, Err(why)) => {
+                    eprintln!("skipped: {why}");
+                    continue;
+                }
+            };
+            let to = two.local_addr().expect("address");
+            // Twice, so that one that sticks to the socket would show.
+            for ecn in Ecn::ALL.into_iter().chain(Ecn::ALL) {
+                one.send_to(&[ecn.bits(); 3], to, ecn).expect("send");
+                let (datagram, received) = receive(&two);
+                let expected = Received { len: 3, from: one.local_addr().expect("address"), ecn };
+                assert_eq!((datagram, received), (vec![ecn.bits(); 3], expected));
+            }
+        }
+    }
+
+    #[test]
+    fn a_codepoint_leaves_in_the_ip_header_and_a_datagram_that_is_too_long_is_refused_with_it() {
+        sandbox::in_namespace("sockets on a TUN device", || {
+            let device = wan("wan0", "10.1.0", 1300);
+            let socket = LinkSocket::open(&from("10.1.0.1")).expect("open");
+            let peer = "10.1.0.2:5080".parse().expect("an address");
+            for ecn in Ecn::ALL {
+                socket.send_to(b"x", peer, ecn).expect("send");
+                assert_eq!(sent_through(&device)[1], ecn.bits());
+            }
+            socket.set_fragmentation(Fragmentation::Never).expect("set");
+            let refused = socket.send_to(&[7; 1273], peer, Ecn::Ect0).expect_err("one byte too long");
+            assert!(matches!(refused, SendError::TooLong { path_mtu: Some(1300) }), "{refused}");
+        });
     }
 
     #[test]
@@ -485,10 +586,10 @@ mod tests {
             sandbox::run("ip route add 198.51.100.0/24 dev wan0 && ip route add default dev wan1 metric 9");
             let mut address = LinkAddress { bind_addr: None, bind_port: 0, interface: None, family: Family::V4 };
             let peer = "198.51.100.1:5080".parse().expect("an address");
-            LinkSocket::open(&address).expect("open").send_to(b"by route", peer).expect("send");
+            LinkSocket::open(&address).expect("open").send_to(b"by route", peer, Ecn::NotEct).expect("send");
             assert_eq!(&sent_through(&first)[28..], b"by route");
             address.interface = Some("wan1".parse().expect("a name"));
-            LinkSocket::open(&address).expect("open").send_to(b"by name", peer).expect("send");
+            LinkSocket::open(&address).expect("open").send_to(b"by name", peer, Ecn::NotEct).expect("send");
             assert_eq!(&sent_through(&second)[28..], b"by name");
         });
     }
@@ -499,12 +600,12 @@ mod tests {
             let device = wan("wan0", "10.1.0", 1300);
             let socket = LinkSocket::open(&from("10.1.0.1")).expect("open");
             let peer = "10.1.0.2:5080".parse().expect("an address");
-            socket.send_to(&[7; 1400], peer).expect("send");
+            socket.send_to(&[7; 1400], peer, Ecn::NotEct).expect("send");
             let lengths = [sent_through(&device).len(), sent_through(&device).len()];
             assert_eq!(lengths.iter().sum::<usize>(), 1400 + 8 + 20 + 20, "{lengths:?}");
             socket.set_fragmentation(Fragmentation::Never).expect("set");
-            socket.send_to(&[7; 1272], peer).expect("a datagram that just fits");
-            let refused = socket.send_to(&[7; 1273], peer).expect_err("one byte too long");
+            socket.send_to(&[7; 1272], peer, Ecn::NotEct).expect("a datagram that just fits");
+            let refused = socket.send_to(&[7; 1273], peer, Ecn::NotEct).expect_err("one byte too long");
             assert!(matches!(refused, SendError::TooLong { path_mtu: Some(1300) }), "{refused}");
         });
     }
@@ -514,7 +615,8 @@ mod tests {
         sandbox::in_namespace("sockets on a TUN device", || {
             let device = wan("wan0", "10.1.0", 1400);
             let socket = LinkSocket::open(&from("10.1.0.1")).expect("open");
-            let nowhere = socket.send_to(b"x", "203.0.113.1:1".parse().expect("an address")).expect_err("no route");
+            let nowhere =
+                socket.send_to(b"x", "203.0.113.1:1".parse().expect("an address"), Ecn::NotEct).expect_err("no route");
             assert!(matches!(nowhere, SendError::LinkDown(_)), "{nowhere}");
             let name = device.name();
             drop(device);
@@ -523,10 +625,10 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(1));
             }
             let peer = "10.1.0.2:5080".parse().expect("an address");
-            let gone = socket.send_to(b"x", peer).expect_err("the interface is gone");
+            let gone = socket.send_to(b"x", peer, Ecn::NotEct).expect_err("the interface is gone");
             assert!(matches!(gone, SendError::LinkDown(_)), "{gone}");
             let _back = wan("wan0", "10.1.0", 1400);
-            socket.send_to(b"x", peer).expect("the same socket works again");
+            socket.send_to(b"x", peer, Ecn::NotEct).expect("the same socket works again");
         });
     }
 
@@ -535,7 +637,7 @@ mod tests {
         let socket = LinkSocket::open(&from("127.0.0.1")).expect("open");
         let closed = LinkSocket::open(&from("127.0.0.1")).map(|gone| gone.local_addr()).expect("open");
         for _ in 0..3 {
-            socket.send_to(b"x", closed.as_ref().copied().expect("address")).expect("send");
+            socket.send_to(b"x", closed.as_ref().copied().expect("address"), Ecn::NotEct).expect("send");
             assert!(socket.recv_from(&mut [0; 16]).expect("receive").is_none());
         }
     }

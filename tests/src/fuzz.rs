@@ -12,6 +12,7 @@ use mlvpn_core::stages::classify::{FlowKey, classify};
 use mlvpn_core::stages::too_big;
 use mlvpn_core::state::link::{LinkSettings, Role};
 use mlvpn_core::tunnel::{Arrival, Config};
+use mlvpn_core::words::ecn::Ecn;
 use mlvpn_core::words::ids::{FlowId, LinkId, Medium, Order};
 use mlvpn_core::words::limits::{CLASSIC_HEADER, EGRESS_SLOTS, MAX_DATAGRAM, MAX_MTU, MIN_MTU, PACKET_CAPACITY, TAG};
 use mlvpn_core::words::time::{Duration, Instant};
@@ -200,7 +201,7 @@ impl Run {
     }
 
     fn receive(&mut self, link: LinkId, from: SocketAddr, bytes: &[u8]) {
-        self.end.receive(bytes, Arrival { link, from, at: self.now });
+        self.end.receive(bytes, Arrival { link, from, ecn: Ecn::NotEct, at: self.now });
     }
 
     /// A datagram that opens, with a header as wild as the input likes.

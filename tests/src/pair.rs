@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use mlvpn_core::state::link::{LinkSettings, Role};
 use mlvpn_core::tunnel::{Arrival, Config};
+use mlvpn_core::words::ecn::Ecn;
 use mlvpn_core::words::ids::LinkId;
 use mlvpn_core::words::time::{Duration, Instant};
 
@@ -148,7 +149,7 @@ impl<const LINKS: usize, const WINDOW: usize, const SLOTS: usize> Pair<LINKS, WI
 
     /// Has a datagram arrive at an end now, from anywhere, as a forger or a recording would.
     pub fn inject(&mut self, at: Role, link: LinkId, from: SocketAddr, bytes: &[u8]) {
-        let arrival = Arrival { link, from, at: self.now };
+        let arrival = Arrival { link, from, ecn: Ecn::NotEct, at: self.now };
         assert!(self.end(at).receive(bytes, arrival), "the pool is empty");
         self.flush();
     }
@@ -173,7 +174,7 @@ impl<const LINKS: usize, const WINDOW: usize, const SLOTS: usize> Pair<LINKS, WI
             && entry.key().0 <= self.now
         {
             let flight = entry.remove();
-            let arrival = Arrival { link: flight.link, from: flight.from, at: self.now };
+            let arrival = Arrival { link: flight.link, from: flight.from, ecn: Ecn::NotEct, at: self.now };
             let receiver = if flight.sender == Role::Client { Role::Server } else { Role::Client };
             let end = self.end(receiver);
             assert!(end.receive(&flight.bytes, arrival), "the pool is empty");

@@ -8,6 +8,7 @@ use mlvpn_core::memory::packet::Packet;
 use mlvpn_core::stages::open::Opener;
 use mlvpn_core::state::link::{LinkSettings, Phase, Role};
 use mlvpn_core::tunnel::{Arrival, Config};
+use mlvpn_core::words::ecn::Ecn;
 use mlvpn_core::words::event::{DownCause, Event};
 use mlvpn_core::words::ids::{Epoch, LinkId, Order};
 use mlvpn_core::words::time::{Duration, Instant};
@@ -70,7 +71,12 @@ impl<'a> Stage<'a> {
             self.pass_time_until(self.start + Duration::from_micros(recorded.at_us));
             if recorded.direction != direction(self.role) {
                 for _ in 0..copies {
-                    let arrival = Arrival { link: recorded.link(), from: peer_address(recorded.link()), at: self.now };
+                    let arrival = Arrival {
+                        link: recorded.link(),
+                        from: peer_address(recorded.link()),
+                        ecn: Ecn::NotEct,
+                        at: self.now,
+                    };
                     assert!(self.end.receive(&recorded.datagram, arrival));
                 }
                 let timestamp = recorded.decoded.header(true).timestamp.unwrap();

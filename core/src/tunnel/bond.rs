@@ -121,6 +121,25 @@ impl<const WINDOW: usize, const DOMAINS: usize> Bond<WINDOW, DOMAINS> {
         !self.ingress.is_empty()
     }
 
+    /// Gives an inner packet the mark that its datagram got on the way (RFC 6040).
+    ///
+    /// # Errors
+    /// The packet's transport cannot be told of congestion by a mark, so it is to be dropped.
+    pub(super) fn follow_ecn<const SLOTS: usize>(
+        &self,
+        pool: &mut Pool<SLOTS>,
+        slot: &Slot,
+        outer: Ecn,
+    ) -> Result<(), DropReason> {
+        let Some(packet) = pool.packet_mut(slot).filter(|_| outer != Ecn::NotEct) else { return Ok(()) };
+        let inner = ecn::read(packet.as_bytes(), self.medium);
+        let marked = ecn::decapsulate(inner, outer)?;
+        if marked != inner {
+            ecn::write(packet.as_mut_bytes(), self.medium, marked);
+        }
+        Ok(())
+    }
+
     /// Takes a packet for the device; `order` is none when it need not be held.
     pub(super) fn deliver<const SLOTS: usize>(
         &mut self,

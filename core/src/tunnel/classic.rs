@@ -14,6 +14,7 @@ use crate::stages::seal::{Sealer, Ticket};
 use crate::state::flows::Flow;
 use crate::state::link::{Heard, Link, LinkSettings, Phase};
 use crate::words::drops::{DropReason, Drops};
+use crate::words::ecn::Ecn;
 use crate::words::event::Event;
 use crate::words::ids::{Epoch, LinkId, Order};
 use crate::words::limits::{EGRESS_SLOTS, MAX_LINKS};
@@ -263,7 +264,7 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
         if let Some(member) = self.member_mut(link) {
             member.link.count_sent(len);
         }
-        Ok(Transmit { link, to, len })
+        Ok(Transmit { link, to, len, ecn: Ecn::NotEct })
     }
 
     /// The links that may carry the next packet.

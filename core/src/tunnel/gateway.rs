@@ -13,6 +13,7 @@ use crate::state::cookie::CookieGuard;
 use crate::state::handshake::{Claim, HandshakeError, Responder};
 use crate::state::identity::Ephemeral;
 use crate::words::drops::DropReason;
+use crate::words::ecn::Ecn;
 use crate::words::time::{Duration, Instant};
 
 use super::random::Random;
@@ -163,7 +164,7 @@ fn answer(message: &[u8], arrival: Arrival, out: &mut [u8]) -> Admission {
     match out.get_mut(..message.len()) {
         Some(room) => {
             room.copy_from_slice(message);
-            Admission::Answer(Transmit { link: arrival.link, to: arrival.from, len: message.len() })
+            Admission::Answer(Transmit { link: arrival.link, to: arrival.from, len: message.len(), ecn: Ecn::NotEct })
         }
         None => Admission::Drop(DropReason::TooBig),
     }

@@ -25,6 +25,7 @@ mod random;
 use core::net::SocketAddr;
 
 use crate::state::link::LinkTimer;
+use crate::words::ecn::Ecn;
 use crate::words::ids::LinkId;
 use crate::words::time::Instant;
 
@@ -64,6 +65,8 @@ pub struct Transmit {
     pub to: SocketAddr,
     /// Its length in bytes.
     pub len: usize,
+    /// What its outer IP header is to say of congestion.
+    pub ecn: Ecn,
 }
 
 /// Where and when a datagram arrived.
@@ -73,6 +76,8 @@ pub struct Arrival {
     pub link: LinkId,
     /// From which address.
     pub from: SocketAddr,
+    /// What its outer IP header says of congestion.
+    pub ecn: Ecn,
     /// When.
     pub at: Instant,
 }

@@ -18,6 +18,7 @@ use mlvpn_core::state::identity::{Ephemeral, KeyPair, PublicKey, SecretKey, Shar
 use mlvpn_core::state::keys::ClassicKey;
 use mlvpn_core::state::link::{LinkSettings, Role};
 use mlvpn_core::tunnel::{Arrival, Config, Tunnel};
+use mlvpn_core::words::ecn::Ecn;
 use mlvpn_core::words::ids::{LinkId, Medium, SessionIndex};
 use mlvpn_core::words::limits::MAX_DATAGRAM;
 use mlvpn_core::words::time::Instant;
@@ -63,7 +64,7 @@ fn exercise_engine() {
             tunnel.send(&mut pool, slot);
         }
         if let Some(slot) = pool.take() {
-            tunnel.receive(&mut pool, slot, Arrival { link: id, from, at: now });
+            tunnel.receive(&mut pool, slot, Arrival { link: id, from, ecn: Ecn::NotEct, at: now });
         }
         while let Some(slot) = tunnel.poll_deliver() {
             pool.put(slot);

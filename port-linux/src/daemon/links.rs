@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use mlvpn_core::words::ecn::Ecn;
 use mlvpn_core::words::limits::MAX_DATAGRAM;
 use mlvpn_core::words::time::{Duration, Instant};
 
@@ -39,6 +40,7 @@ struct Unsent {
     bytes: Box<[u8; MAX_DATAGRAM]>,
     len: usize,
     to: SocketAddr,
+    ecn: Ecn,
 }
 
 /// A change of the network brings an attempt forward no closer than this to the last: changes come in swarms.
@@ -250,12 +252,12 @@ impl LinkPort {
     }
 
     /// Sends a datagram.
-    pub(super) fn send(&mut self, datagram: &[u8], to: SocketAddr) -> Sent {
+    pub(super) fn send(&mut self, datagram: &[u8], to: SocketAddr, ecn: Ecn) -> Sent {
         let Some(socket) = &self.socket else { return Sent::Yes };
-        match socket.send_to(datagram, to) {
+        match socket.send_to(datagram, to, ecn) {
             Ok(()) | Err(SendError::Refused(_)) => Sent::Yes,
             Err(SendError::WouldBlock) => {
-                self.keep(datagram, to);
+                self.keep(datagram, to, ecn);
                 Sent::Full
             }
             Err(SendError::TooLong { path_mtu }) => Sent::TooLong(path_mtu),
@@ -266,7 +268,7 @@ impl LinkPort {
     /// Sends the datagram kept back, when the socket has room again.
     pub(super) fn flush(&mut self) -> Sent {
         match self.unsent.take() {
-            Some(unsent) => self.send(unsent.bytes.get(..unsent.len).unwrap_or_default(), unsent.to),
+            Some(unsent) => self.send(unsent.bytes.get(..unsent.len).unwrap_or_default(), unsent.to, unsent.ecn),
             None => Sent::Yes,
         }
     }
@@ -292,11 +294,11 @@ impl LinkPort {
         self.socket.as_ref()?.address().bind_addr
     }
 
-    fn keep(&mut self, datagram: &[u8], to: SocketAddr) {
+    fn keep(&mut self, datagram: &[u8], to: SocketAddr, ecn: Ecn) {
         let mut bytes = Box::new([0; MAX_DATAGRAM]);
         if let Some(room) = bytes.get_mut(..datagram.len()) {
             room.copy_from_slice(datagram);
-            self.unsent = Some(Unsent { bytes, len: datagram.len(), to });
+            self.unsent = Some(Unsent { bytes, len: datagram.len(), to, ecn });
         }
     }
 }

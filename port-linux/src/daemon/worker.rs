@@ -21,6 +21,7 @@ use crate::log::{RateLimit, Topic};
 use crate::netlink::Netlink;
 use crate::privilege::{Monitor, Request};
 use crate::reactor::{Batch, Event, Interest, Reactor, Readiness, Signal, Token};
+use crate::socket::Received;
 use crate::title::ProcessTitle;
 use crate::{clock, log_debug, log_info, log_warn};
 
@@ -192,18 +193,16 @@ impl Worker {
                 self.pool.put(slot);
                 break;
             };
-            let mut from = None;
-            let received = self.pool.packet_mut(&slot).map_or(Ok(0), |packet| {
+            let mut received = None;
+            let filled: io::Result<usize> = self.pool.packet_mut(&slot).map_or(Ok(0), |packet| {
                 packet.fill(|buffer| {
-                    socket.recv_from(buffer).map(|received| {
-                        from = received.map(|(_, from)| from);
-                        received.map_or(0, |(len, _)| len)
-                    })
+                    received = socket.recv_from(buffer)?;
+                    Ok(received.map_or(0, |received| received.len))
                 })
             });
-            match (received, from) {
-                (Ok(_), Some(from)) => {
-                    self.engine.receive(&mut self.pool, slot, Arrival { link: LinkId::new(index), from, at: now });
+            match (filled, received) {
+                (Ok(_), Some(Received { from, ecn, .. })) => {
+                    self.engine.receive(&mut self.pool, slot, Arrival { link: LinkId::new(index), from, ecn, at: now });
                     self.pump(now)?;
                 }
                 (Ok(_), None) => {
@@ -243,7 +242,7 @@ impl Worker {
     fn send(&mut self, transmit: Transmit, now: Instant) -> io::Result<()> {
         let index = transmit.link.index();
         let Some(port) = self.links.get_mut(index).and_then(Option::as_mut) else { return Ok(()) };
-        let sent = port.send(self.out.get(..transmit.len).unwrap_or_default(), transmit.to);
+        let sent = port.send(self.out.get(..transmit.len).unwrap_or_default(), transmit.to, transmit.ecn);
         self.after_sending(index, sent, now)
     }
 

@@ -11,6 +11,7 @@ use std::thread;
 use mlvpn_core::memory::pool::Pool;
 use mlvpn_core::state::link::{LinkSettings, Role};
 use mlvpn_core::tunnel::{Arrival, Config, Tunnel};
+use mlvpn_core::words::ecn::Ecn;
 use mlvpn_core::words::event::Event;
 use mlvpn_core::words::ids::LinkId;
 use mlvpn_core::words::limits::{EGRESS_SLOTS, MAX_DATAGRAM};
@@ -115,7 +116,7 @@ impl<const LINKS: usize, const WINDOW: usize, const SLOTS: usize> TunnelEnd<LINK
             Role::Client => Role::Server,
             Role::Server => Role::Client,
         };
-        let arrival = Arrival { link: LinkId::new(index), from: address(peer, index), at: now };
+        let arrival = Arrival { link: LinkId::new(index), from: address(peer, index), ecn: Ecn::NotEct, at: now };
         self.tunnel.receive(&mut self.pool, slot, arrival);
         self.deliver();
     }

@@ -9,6 +9,7 @@ use mlvpn_core::state::link::LinkSettings;
 use mlvpn_core::tunnel::Arrival;
 use mlvpn_core::tunnel::peer::Peer;
 use mlvpn_core::tunnel::peer::config::{ClientCredentials, PeerConfig};
+use mlvpn_core::words::ecn::Ecn;
 use mlvpn_core::words::ids::LinkId;
 use mlvpn_core::words::time::{Duration, Instant};
 
@@ -261,7 +262,7 @@ impl<const LINKS: usize, const WINDOW: usize> World<LINKS, WINDOW> {
 
     /// Has a datagram reach the server now, from anywhere, as a forger or a recording would. Returns the gateway's answer.
     pub fn inject_up(&mut self, from: SocketAddr, bytes: &[u8]) -> Option<Vec<u8>> {
-        let arrival = Arrival { link: LinkId::new(0), from, at: self.clock(Who::Server(0)) };
+        let arrival = Arrival { link: LinkId::new(0), from, ecn: Ecn::NotEct, at: self.clock(Who::Server(0)) };
         let (answer, number) = self.server.receive(&mut self.pool, bytes, arrival);
         self.touched.extend(number.map(Who::Server));
         self.settle();
@@ -273,7 +274,8 @@ impl<const LINKS: usize, const WINDOW: usize> World<LINKS, WINDOW> {
 
     /// Has a datagram reach a client now.
     pub fn inject_down(&mut self, (number, link): (u16, u8), from: SocketAddr, bytes: &[u8]) {
-        let arrival = Arrival { link: LinkId::new(link.into()), from, at: self.clock(Who::Client(number)) };
+        let arrival =
+            Arrival { link: LinkId::new(link.into()), from, ecn: Ecn::NotEct, at: self.clock(Who::Client(number)) };
         self.clients[usize::from(number)].end.receive(&mut self.pool, bytes, arrival);
         self.touched.insert(Who::Client(number));
         self.settle();
@@ -306,7 +308,12 @@ impl<const LINKS: usize, const WINDOW: usize> World<LINKS, WINDOW> {
         {
             let flight = entry.remove();
             if flight.is_up {
-                let arrival = Arrival { link: LinkId::new(0), from: flight.from, at: self.clock(Who::Server(0)) };
+                let arrival = Arrival {
+                    link: LinkId::new(0),
+                    from: flight.from,
+                    ecn: Ecn::NotEct,
+                    at: self.clock(Who::Server(0)),
+                };
                 let (answer, number) = self.server.receive(&mut self.pool, &flight.bytes, arrival);
                 self.touched.extend(number.map(Who::Server));
                 if let Some((to, bytes)) = answer {
@@ -314,7 +321,7 @@ impl<const LINKS: usize, const WINDOW: usize> World<LINKS, WINDOW> {
                 }
             } else if let Some((number, link)) = flight.at {
                 let at = self.clock(Who::Client(number));
-                let arrival = Arrival { link: LinkId::new(link.into()), from: flight.from, at };
+                let arrival = Arrival { link: LinkId::new(link.into()), from: flight.from, ecn: Ecn::NotEct, at };
                 self.clients[usize::from(number)].end.receive(&mut self.pool, &flight.bytes, arrival);
                 self.touched.insert(Who::Client(number));
             }

@@ -4,6 +4,7 @@
 use mlvpn_core::state::link::{LinkSettings, Role};
 use mlvpn_core::tunnel::Arrival;
 use mlvpn_core::words::drops::DropReason;
+use mlvpn_core::words::ecn::Ecn;
 use mlvpn_core::words::ids::Medium;
 use mlvpn_core::words::limits::EGRESS_SLOTS;
 use mlvpn_core::words::time::Duration;
@@ -184,7 +185,7 @@ fn a_million_packets_pass_through_pools_of_64_slots() {
     client.tunnel.handle_timeout(now);
     let carry = |datagrams: Vec<Datagram>, to: &mut End<1, 16, 64>, now| {
         for datagram in datagrams {
-            assert!(to.receive(&datagram.bytes, Arrival { link: FIRST, from: address, at: now }));
+            assert!(to.receive(&datagram.bytes, Arrival { link: FIRST, from: address, ecn: Ecn::NotEct, at: now }));
             to.deliver(now);
         }
     };

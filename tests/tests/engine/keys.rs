@@ -5,6 +5,7 @@ use mlvpn_core::state::keys::ClassicKey;
 use mlvpn_core::state::link::Role;
 use mlvpn_core::tunnel::{Arrival, Config};
 use mlvpn_core::words::drops::DropReason;
+use mlvpn_core::words::ecn::Ecn;
 use mlvpn_tests::end::config;
 use mlvpn_tests::inner;
 use mlvpn_tests::pair::Pair;
@@ -40,7 +41,7 @@ fn what_was_opened_under_the_old_key_is_refused_under_the_new_one() {
     let mut pair: Pair = Pair::up(hasty(), |_| {});
     assert!(pair.client.send(&inner::ipv4(100, 1)));
     let datagram = pair.client.drain(pair.now()).remove(0);
-    let arrival = Arrival { link: datagram.link, from: pair.paths[0].client, at: pair.now() };
+    let arrival = Arrival { link: datagram.link, from: pair.paths[0].client, ecn: Ecn::NotEct, at: pair.now() };
     let end = &mut pair.server;
     // Another core opens it with its copy of the opener, while this one changes the key.
     let opener = end.tunnel.opener().clone();

@@ -3,6 +3,7 @@
 
 use crate::memory::pool::{Pool, Slot};
 use crate::memory::two::DataFlags;
+use crate::stages::ecn;
 use crate::stages::ingress::{CodelLaw, Popped};
 use crate::state::estimate::apart;
 use crate::state::flight::{OLDEST_RESEND, Sent};
@@ -145,6 +146,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             Err(reason) => return Err((slot, reason)),
         };
         session.note_use(now);
+        let ecn = ecn::encapsulate(ecn::read(packet.as_bytes(), self.config.medium));
         let member = self.members.get_mut(link.index()).and_then(Option::as_mut);
         let Some((member, place)) = member.and_then(|member| Some((member.path.place()?, member)).map(|(p, m)| (m, p)))
         else {
@@ -164,7 +166,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             ..sent
         };
         self.flight.keep(pool, slot, sent);
-        Ok(Transmit { link: LinkId::new(place.socket.into()), to: place.address, len })
+        Ok(Transmit { link: LinkId::new(place.socket.into()), to: place.address, len, ecn })
     }
 
     /// The links that may carry data.

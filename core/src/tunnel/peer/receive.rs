@@ -72,6 +72,9 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
                 if !self.is_allowed(pool.packet(&slot).map_or(&[], |packet| packet.as_bytes())) {
                     return Err((slot, DropReason::NotAllowed));
                 }
+                if let Err(reason) = self.bond.follow_ecn(pool, &slot, arrival.ecn) {
+                    return Err((slot, reason));
+                }
                 self.deliver(pool, slot, place, arrival.at)
             }
             Some(kind) => {

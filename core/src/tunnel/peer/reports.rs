@@ -7,6 +7,7 @@ use crate::memory::two::{DATA_HEADER, DataFlags};
 use crate::state::session::Label;
 use crate::tunnel::Transmit;
 use crate::words::drops::DropReason;
+use crate::words::ecn::Ecn;
 use crate::words::event::Health;
 use crate::words::ids::LinkId;
 use crate::words::time::{Duration, Instant};
@@ -81,7 +82,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         let place = member.path.place().ok_or(DropReason::NoLink)?;
         member.path.count_sent(len);
         member.departures.charge(len.saturating_add(place.overhead()), now);
-        Ok(Transmit { link: LinkId::new(place.socket.into()), to: place.address, len })
+        Ok(Transmit { link: LinkId::new(place.socket.into()), to: place.address, len, ecn: Ecn::NotEct })
     }
 
     /// The link the next report takes: in turns the one that is soonest there, and each of all.

@@ -7,6 +7,7 @@ use crate::state::identity::SharedSecret;
 use crate::state::path::Path;
 use crate::state::session::Session;
 use crate::tunnel::{Arrival, Transmit};
+use crate::words::ecn::Ecn;
 use crate::words::event::Trouble;
 use crate::words::ids::SessionIndex;
 use crate::words::time::{Duration, Instant};
@@ -40,7 +41,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         if let Some(room) = out.get_mut(..RESPONSE) {
             room.copy_from_slice(&response);
         }
-        Ok(Transmit { link: arrival.link, to: arrival.from, len: RESPONSE })
+        Ok(Transmit { link: arrival.link, to: arrival.from, len: RESPONSE, ecn: Ecn::NotEct })
     }
 
     fn answer_anew(

@@ -10,6 +10,7 @@ use crate::state::path::{Errand, Place};
 use crate::state::session::Label;
 use crate::tunnel::Transmit;
 use crate::words::drops::DropReason;
+use crate::words::ecn::Ecn;
 use crate::words::event::Trouble;
 use crate::words::ids::LinkId;
 use crate::words::time::{Duration, Instant};
@@ -66,7 +67,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             }
         }
         let (len, place) = self.asking.as_mut()?.question(&open, now, out)?;
-        Some(Transmit { link: LinkId::new(place.socket.into()), to: place.address, len })
+        Some(Transmit { link: LinkId::new(place.socket.into()), to: place.address, len, ecn: Ecn::NotEct })
     }
 
     pub(super) fn open_places(&self) -> heapless::Vec<Place, LINKS> {
@@ -110,7 +111,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         if let Some(member) = self.member_mut(id) {
             member.path.count_sent(len);
         }
-        Ok(Transmit { link: LinkId::new(errand.to.socket.into()), to: errand.to.address, len })
+        Ok(Transmit { link: LinkId::new(errand.to.socket.into()), to: errand.to.address, len, ecn: Ecn::NotEct })
     }
 
     /// Which links carry data and set the inner MTU: those whose path MTU is measured, unless none of these lives. Else
