@@ -13,5 +13,6 @@ pub mod program;
 pub mod random;
 pub mod recording;
 pub mod session;
+pub mod simulation;
 pub mod stream;
 pub mod wait;

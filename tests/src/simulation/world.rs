@@ -1,0 +1,554 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Hosts, engines and links in one run, and what came out of it.
+
+use std::net::Ipv4Addr;
+
+use mlvpn::lab::link::{Change, Direction, LinkModel, QueueLimit};
+use mlvpn::lab::spec::LinkSpec;
+use mlvpn_core::memory::two::DATA_OVERHEAD;
+use mlvpn_core::state::link::LinkSettings;
+use mlvpn_core::words::time::{Duration, Instant};
+
+use super::capacity::carried;
+use super::end::{End, EngineFacts};
+use super::probe::{self, Latency, Probe};
+use super::scenario::Scenario;
+use super::tcp::congestion::Algorithm;
+use super::tcp::receiver::{Received, Receiver};
+use super::tcp::segment::{IP_HEADER, Segment, TCP_HEADER};
+use super::tcp::sender::{Sender, Sendings, Settings};
+
+/// When the world begins: some time after the origin, as on a machine that has been running.
+const START: Instant = Instant::from_micros(1_000_000_000);
+
+/// The tunnel has this long to come up and measure its paths before the flows begin.
+const WARM_UP: Duration = Duration::from_secs(5);
+
+/// Bytes of outer IPv4 and UDP headers, which links carry with each datagram.
+const OUTER_HEADERS: u32 = 28;
+
+/// What an Ethernet interface carries.
+const LINK_MTU: u64 = 1500;
+
+/// Where buffers are shallow, those of the other direction have this much: the scenarios are about one direction.
+const OTHER_QUEUE: QueueLimit = QueueLimit::Time(Duration::from_millis(200));
+const SHALLOW: Duration = Duration::from_millis(50);
+
+/// Rounds at one instant after which the world counts as stuck.
+const MAX_ROUNDS: u32 = 100_000;
+
+/// The hosts: the user's and the far one.
+const HOSTS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 0, 0, 2), Ipv4Addr::new(10, 0, 0, 1)];
+
+/// Which way the flows go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Way {
+    /// Towards the user.
+    #[default]
+    Down,
+    /// From the user.
+    Up,
+}
+
+impl Way {
+    /// The sending host: 0 is the user's.
+    const fn sender(self) -> usize {
+        match self {
+            Self::Down => 1,
+            Self::Up => 0,
+        }
+    }
+}
+
+/// What lies between the hosts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Carrier {
+    /// The tunnel, over all the links.
+    #[default]
+    Tunnel,
+    /// The tunnel, over one of them alone.
+    Alone(usize),
+    /// Nothing but one of the links.
+    Bare(usize),
+}
+
+/// One run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The links, and what happens to each.
+    pub links: Vec<(LinkSpec, Vec<(Duration, Change)>)>,
+    /// What lies between the hosts.
+    pub carrier: Carrier,
+    /// Which way the flows go.
+    pub way: Way,
+    /// How many there are.
+    pub flows: usize,
+    /// The senders' algorithm.
+    pub algorithm: Algorithm,
+    /// Whether the senders ask for marks of congestion.
+    pub ecn: bool,
+    /// What each application hands over in bytes per second; None as much as is taken.
+    pub application: Option<u64>,
+    /// Whether the engines are told the links' rates.
+    pub hints: bool,
+    /// Length of the run, and how much at its beginning does not count.
+    pub length: Duration,
+    /// See `length`.
+    pub skipped: Duration,
+    /// Decides everything left to chance.
+    pub seed: u64,
+    /// Notes every tenth of a second.
+    pub traced: bool,
+}
+
+impl Plan {
+    /// A run of `scenario`.
+    #[must_use]
+    pub fn of(scenario: &Scenario, algorithm: Algorithm, seed: u64) -> Self {
+        let links = scenario.specs().into_iter().enumerate();
+        Self {
+            links: links.map(|(index, spec)| (spec, scenario.mishaps_of(index).collect())).collect(),
+            carrier: Carrier::Tunnel,
+            way: Way::Down,
+            flows: scenario.flows,
+            algorithm: scenario.algorithm.unwrap_or(algorithm),
+            ecn: false,
+            application: None,
+            hints: false,
+            length: Duration::from_secs(scenario.secs),
+            skipped: Duration::from_secs(super::scenario::SKIPPED_SECS),
+            seed,
+            traced: false,
+        }
+    }
+
+    /// The links this run uses.
+    fn used(&self) -> Vec<usize> {
+        match self.carrier {
+            Carrier::Tunnel => (0..self.links.len()).collect(),
+            Carrier::Alone(link) | Carrier::Bare(link) => vec![link],
+        }
+    }
+
+    /// A link's two directions, up first. Mishaps count from the flows' start.
+    fn directions(&self, link: usize) -> [Direction; 2] {
+        let (spec, mishaps) = &self.links[link];
+        let seed = self.link_seed(link);
+        let mut directions = [spec.upward(seed), spec.downward(seed)];
+        for (index, direction) in directions.iter_mut().enumerate() {
+            let is_measured = index == self.way.sender();
+            if !is_measured && matches!(direction.queue, QueueLimit::Time(span) if span < SHALLOW) {
+                direction.queue = OTHER_QUEUE;
+            }
+            if !matches!(self.carrier, Carrier::Bare(_)) {
+                direction.overhead_bytes += OUTER_HEADERS;
+            }
+            let mine = mishaps.iter().filter(|(_, change)| is_measured || matches!(change, Change::Up(_)));
+            direction.schedule = mine.map(|(at, change)| (*at + WARM_UP, *change)).collect();
+        }
+        directions
+    }
+
+    const fn link_seed(&self, link: usize) -> u64 {
+        self.seed.wrapping_mul(1_000).wrapping_add(link as u64)
+    }
+
+    fn settings(&self, way: Way) -> Vec<LinkSettings> {
+        let rate = |link: usize| {
+            let (spec, _) = &self.links[link];
+            let spec_rate = if way == Way::Down { spec.down } else { spec.up };
+            if self.hints { bytes_per_second(spec_rate) } else { 0 }
+        };
+        self.used()
+            .into_iter()
+            .map(|link| LinkSettings { rate_bytes_per_sec: rate(link), ..LinkSettings::default() })
+            .collect()
+    }
+}
+
+fn bytes_per_second(rate: mlvpn::lab::spec::RateSpec) -> u64 {
+    use mlvpn::lab::spec::RateSpec;
+    match rate {
+        RateSpec::Unlimited => 0,
+        RateSpec::Fixed(bits) => bits / 8,
+        RateSpec::Varying { low, high } => (low + high) / 16,
+    }
+}
+
+/// What came out of a run, over what counts of it.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Payload bytes the applications received, in order.
+    pub payload: u64,
+    /// Payload bytes the links could have carried in full packets.
+    pub capacity: u64,
+    /// The probe in the flows' direction, and against it.
+    pub latency: [Latency; 2],
+    /// The longest time in which a flow's application received nothing.
+    pub gap: Duration,
+    /// What the engines told, both together.
+    pub engines: EngineFacts,
+    /// What the senders did, in the whole run.
+    pub sendings: Sendings,
+    /// What the receivers saw, in the whole run.
+    pub received: Received,
+    /// When the last 500 ms first brought 90 % of the capacity, after the flows' start.
+    pub reached: Option<Duration>,
+    /// The senders' mean smoothed round trip in microseconds, sampled with the trace's period.
+    pub mean_rtt: u64,
+    /// The trace: a heading and a line for each tenth of a second.
+    pub trace: Vec<String>,
+}
+
+impl Outcome {
+    /// Payload in tenths of a percent of what the links could have carried.
+    #[must_use]
+    pub fn goodput_permille(&self) -> u64 {
+        self.payload * 1_000 / self.capacity.max(1)
+    }
+}
+
+struct Flow {
+    sender: Sender,
+    receiver: Receiver,
+    /// Bytes when the counted part began, and when the last ones came.
+    before: u64,
+    last_bytes: u64,
+    last_at: Instant,
+    gap: Duration,
+}
+
+struct World {
+    plan: Plan,
+    now: Instant,
+    /// The tunnel's ends, user's first; none when there is no tunnel.
+    ends: Option<Box<[End; 2]>>,
+    /// By link used: up, then down.
+    links: Vec<[LinkModel<Vec<u8>>; 2]>,
+    flows: Vec<Flow>,
+    probes: Vec<Probe>,
+    record: Record,
+}
+
+/// What is noted every tenth of a second.
+#[derive(Default)]
+struct Record {
+    lines: Vec<String>,
+    bytes: Vec<u64>,
+    rtt_sum: u64,
+    rtt_count: u64,
+    carried: Vec<u64>,
+}
+
+/// The trace's period.
+const SAMPLE: Duration = Duration::from_millis(100);
+
+/// Runs `plan`. The work is in the packets: some ten microseconds each through both engines.
+///
+/// # Panics
+/// When an engine keeps time from passing, which is a bug in it.
+#[must_use]
+pub fn run(plan: &Plan) -> Outcome {
+    let mut world = World::new(plan.clone());
+    world.run_until(START + WARM_UP);
+    world.open_flows();
+    let start = world.now;
+    let counted_from = start + plan.skipped;
+    let end = start + plan.length;
+    let mut sample_at = start + SAMPLE;
+    let mut is_counting = false;
+    while world.now < end {
+        let until = sample_at.min(end).min(if is_counting { end } else { counted_from });
+        world.run_until(until);
+        if !is_counting && world.now >= counted_from {
+            is_counting = true;
+            world.begin_counting();
+        }
+        if world.now >= sample_at {
+            world.sample(start);
+            sample_at += SAMPLE;
+        }
+    }
+    world.outcome()
+}
+
+impl World {
+    fn new(plan: Plan) -> Self {
+        let used = plan.used();
+        let ends = (!matches!(plan.carrier, Carrier::Bare(_))).then(|| {
+            let client = End::client(&plan.settings(Way::Up), plan.seed, START);
+            Box::new([client, End::server(!plan.seed)])
+        });
+        let links = used.iter().map(|link| {
+            let [up, down] = plan.directions(*link);
+            let seed = plan.link_seed(*link).wrapping_mul(2);
+            [LinkModel::new(up, seed, START), LinkModel::new(down, seed.wrapping_add(1), START)]
+        });
+        let links = links.collect();
+        Self { plan, now: START, ends, links, flows: Vec::new(), probes: Vec::new(), record: Record::default() }
+    }
+
+    fn open_flows(&mut self) {
+        let hints = self.plan.settings(Way::Down);
+        if let Some(ends) = self.ends.as_mut().filter(|_| self.plan.hints) {
+            hints.iter().enumerate().for_each(|(link, settings)| ends[1].set_link(link, *settings));
+        }
+        let counts_from = self.now + self.plan.skipped;
+        for index in 0..self.plan.flows {
+            let number = u16::try_from(index).expect("few flows");
+            let ports = (40_000 + number, 5_201 + number);
+            let settings = Settings {
+                ports,
+                algorithm: self.plan.algorithm,
+                largest_payload: 1_460,
+                ecn: self.plan.ecn,
+                application: self.plan.application,
+                seed: self.plan.seed.wrapping_add(index as u64),
+            };
+            self.flows.push(Flow {
+                sender: Sender::new(settings, self.now),
+                receiver: Receiver::new(ports.1, ports.0, 1_460),
+                before: 0,
+                last_bytes: 0,
+                last_at: self.now,
+                gap: Duration::ZERO,
+            });
+        }
+        // Not in step with each other, nor with the trace.
+        for (host, offset) in [(0, 3), (1, 11)] {
+            let at = self.now + Duration::from_millis(offset);
+            self.probes.push(Probe::new(at, (HOSTS[host], HOSTS[1 - host]), counts_from));
+        }
+    }
+
+    fn begin_counting(&mut self) {
+        for flow in &mut self.flows {
+            flow.before = flow.receiver.received().bytes;
+            (flow.last_bytes, flow.last_at, flow.gap) = (flow.before, self.now, Duration::ZERO);
+        }
+    }
+
+    fn run_until(&mut self, until: Instant) {
+        self.settle();
+        let mut rounds = 0;
+        while let Some(event) = self.next_event().filter(|event| *event <= until) {
+            rounds = if event > self.now { 0 } else { rounds + 1 };
+            assert!(rounds < MAX_ROUNDS, "time stands still at {} us", self.now.micros());
+            self.now = self.now.max(event);
+            self.land();
+            self.fire();
+            self.settle();
+        }
+        self.now = until;
+    }
+
+    fn next_event(&self) -> Option<Instant> {
+        let links = self.links.iter().flatten().filter_map(LinkModel::next_event);
+        let ends = self.ends.iter().flat_map(|ends| ends.iter()).filter_map(End::deadline);
+        let flows = self.flows.iter().flat_map(|flow| [flow.sender.deadline(), flow.receiver.deadline()]).flatten();
+        let probes = self.probes.iter().map(Probe::deadline);
+        links.chain(ends).chain(flows).chain(probes).min()
+    }
+
+    /// Takes what has arrived over the links.
+    fn land(&mut self) {
+        for index in 0..self.links.len() {
+            for way in 0..2 {
+                while let Some(datagram) = self.links[index][way].poll(self.now) {
+                    // What goes up arrives at the far side.
+                    let side = 1 - way;
+                    match &mut self.ends {
+                        Some(ends) => ends[side].receive(index, &datagram, self.now),
+                        None => self.arrive(side, &datagram),
+                    }
+                    self.deliver();
+                }
+            }
+        }
+    }
+
+    /// At once after every call that may release packets, as the engine demands.
+    fn deliver(&mut self) {
+        for side in 0..2 {
+            while let Some(packet) = self.ends.as_mut().and_then(|ends| ends[side].poll_deliver()) {
+                self.arrive(side, &packet);
+            }
+        }
+    }
+
+    fn fire(&mut self) {
+        let now = self.now;
+        for end in self.ends.iter_mut().flat_map(|ends| ends.iter_mut()) {
+            if end.deadline().is_some_and(|at| at <= now) {
+                end.handle_timeout(now);
+            }
+        }
+        self.deliver();
+        for flow in &mut self.flows {
+            if flow.sender.deadline().is_some_and(|at| at <= now) {
+                flow.sender.handle_timeout(now);
+            }
+        }
+    }
+
+    /// Everybody sends what there is to send.
+    fn settle(&mut self) {
+        let sending = self.plan.way.sender();
+        for index in 0..self.flows.len() {
+            while let Some(segment) = self.flows[index].sender.poll_transmit(self.now) {
+                self.leave(sending, segment.emit(HOSTS[sending], HOSTS[1 - sending]));
+            }
+            while let Some(segment) = self.flows[index].receiver.poll_transmit(self.now) {
+                self.leave(1 - sending, segment.emit(HOSTS[1 - sending], HOSTS[sending]));
+            }
+        }
+        for side in 0..self.probes.len() {
+            while let Some(packet) = self.probes[side].poll_transmit(self.now) {
+                self.leave(side, packet);
+            }
+        }
+        let Some(ends) = &mut self.ends else { return };
+        for (side, end) in ends.iter_mut().enumerate() {
+            while let Some((link, datagram)) = end.poll_transmit(self.now) {
+                let len = u32::try_from(datagram.len()).unwrap_or(u32::MAX);
+                // What a link refuses is lost; the link counts it.
+                drop(self.links[link][side].offer(datagram, len, self.now));
+            }
+        }
+        // The engines may have answered a host themselves.
+        self.deliver();
+    }
+
+    /// A host sends a packet.
+    fn leave(&mut self, side: usize, packet: Vec<u8>) {
+        match &mut self.ends {
+            Some(ends) => ends[side].send(packet),
+            None => {
+                let len = u32::try_from(packet.len()).unwrap_or(u32::MAX);
+                drop(self.links[0][side].offer(packet, len, self.now));
+            }
+        }
+    }
+
+    /// A packet reaches a host.
+    fn arrive(&mut self, side: usize, packet: &[u8]) {
+        let sending = self.plan.way.sender();
+        let Some(segment) = Segment::parse(packet) else {
+            let is_probe = packet.get(22..24) == Some(&probe::PORT.to_be_bytes()[..]);
+            if is_probe && let Some(probe) = self.probes.get_mut(1 - side) {
+                probe.receive(packet, self.now);
+            }
+            return;
+        };
+        let (now, port) = (self.now, if side == sending { segment.source } else { segment.destination });
+        let Some(flow) = self.flows.get_mut(usize::from(port.wrapping_sub(5_201))) else { return };
+        if side == sending {
+            return flow.sender.receive(&segment, now);
+        }
+        flow.receiver.receive(&segment, now);
+        let bytes = flow.receiver.received().bytes;
+        if bytes > flow.last_bytes {
+            flow.gap = flow.gap.max(now.since(flow.last_at));
+            (flow.last_bytes, flow.last_at) = (bytes, now);
+        }
+    }
+
+    fn sample(&mut self, start: Instant) {
+        let bytes: u64 = self.flows.iter().map(|flow| flow.receiver.received().bytes).sum();
+        let delta = bytes - self.record.bytes.last().copied().unwrap_or(0);
+        self.record.bytes.push(bytes);
+        let first = &self.flows[0].sender;
+        let rtt = first.rtt().smoothed().map_or(0, Duration::micros);
+        self.record.rtt_sum += rtt;
+        self.record.rtt_count += 1;
+        if !self.plan.traced {
+            return;
+        }
+        let window = first.window();
+        let mut line = format!(
+            "{},{},{},{},{},{}",
+            self.now.since(start).millis(),
+            delta * 80 / 1_000,
+            window.segments,
+            window.threshold.min(1 << 20),
+            rtt,
+            first.sendings().copies
+        );
+        let way = self.plan.way.sender();
+        self.record.carried.resize(self.links.len(), 0);
+        for (link, before) in self.links.iter().zip(&mut self.record.carried) {
+            let carried = link[way].counters().carried_bytes;
+            line +=
+                &format!(",{},{},{}", link[way].queue_bytes(), carried - *before, link[way].counters().lost.total());
+            *before = carried;
+        }
+        self.record.lines.push(line);
+    }
+
+    fn outcome(mut self) -> Outcome {
+        let (now, sending) = (self.now, self.plan.way.sender());
+        for flow in &mut self.flows {
+            flow.gap = flow.gap.max(now.since(flow.last_at));
+        }
+        let payload = self.flows.iter().map(|flow| flow.receiver.received().bytes - flow.before).sum();
+        let (skipped, length) = (WARM_UP + self.plan.skipped, WARM_UP + self.plan.length);
+        let capacity = self.payload_of(self.carried(skipped, length));
+        let engines = self.ends.as_deref().map(|ends| sum(ends.each_ref().map(End::facts))).unwrap_or_default();
+        Outcome {
+            payload,
+            capacity,
+            latency: [self.probes[sending].latency(), self.probes[1 - sending].latency()],
+            gap: self.flows.iter().map(|flow| flow.gap).max().unwrap_or_default(),
+            engines,
+            sendings: self.flows.iter().fold(Sendings::default(), |sum, flow| sum.plus(flow.sender.sendings())),
+            received: self.flows.iter().fold(Received::default(), |sum, flow| sum.plus(flow.receiver.received())),
+            reached: self.reached(),
+            mean_rtt: self.record.rtt_sum / self.record.rtt_count.max(1),
+            trace: self.trace(),
+        }
+    }
+
+    fn trace(&mut self) -> Vec<String> {
+        let links =
+            (1..=self.links.len()).map(|link| format!(",queue{link}_bytes,carried{link}_bytes,lost{link}_packets"));
+        let heading =
+            "millis,goodput_kbit_per_s,window,threshold,rtt_micros,copies".to_owned() + &links.collect::<String>();
+        let lines = std::mem::take(&mut self.record.lines);
+        if lines.is_empty() { lines } else { std::iter::once(heading).chain(lines).collect() }
+    }
+
+    /// Bytes the links used could carry in the flows' direction.
+    fn carried(&self, from: Duration, until: Duration) -> u64 {
+        let way = self.plan.way.sender();
+        let one = |link: usize| carried(&self.plan.directions(link)[way], self.plan.link_seed(link), from, until);
+        self.plan.used().into_iter().map(one).sum()
+    }
+
+    /// Payload in that many bytes of full packets.
+    fn payload_of(&self, bytes: u64) -> u64 {
+        let headers = (IP_HEADER + TCP_HEADER) as u64;
+        let tunnel = if self.ends.is_some() { DATA_OVERHEAD as u64 + u64::from(OUTER_HEADERS) } else { 0 };
+        bytes * (LINK_MTU - tunnel - headers) / LINK_MTU
+    }
+
+    /// When half a second first brought 90 % of what the links carry.
+    fn reached(&self) -> Option<Duration> {
+        const SPAN: usize = 5;
+        let whole = self.payload_of(self.carried(WARM_UP, WARM_UP + self.plan.length));
+        let samples = self.record.bytes.len().max(1) as u64;
+        let needed = whole * 9 / 10 * SPAN as u64 / samples;
+        let mut bytes = vec![0];
+        bytes.extend(&self.record.bytes);
+        let place = bytes.windows(SPAN + 1).position(|window| window[SPAN] - window[0] >= needed)?;
+        Some(SAMPLE * place as u64)
+    }
+}
+
+fn sum([one, other]: [EngineFacts; 2]) -> EngineFacts {
+    let both = |a: Option<u64>, b: Option<u64>| Some(a? + b?);
+    EngineFacts {
+        drops: one.drops + other.drops,
+        resends: both(one.resends, other.resends),
+        duplicates: both(one.duplicates, other.duplicates),
+    }
+}
