@@ -14,6 +14,7 @@ use mlvpn_core::tunnel::peer::Peer;
 use mlvpn_core::tunnel::peer::config::PeerConfig;
 use mlvpn_core::tunnel::{Arrival, Transmit};
 use mlvpn_core::words::drops::DropReason;
+use mlvpn_core::words::ecn::Ecn;
 use mlvpn_core::words::ids::LinkId;
 use mlvpn_core::words::limits::MAX_DATAGRAM;
 use mlvpn_core::words::time::Instant;
@@ -114,8 +115,8 @@ impl End {
     pub fn receive(&mut self, link: usize, datagram: &[u8], now: Instant) {
         let is_data = datagram.first().copied().and_then(MessageKind::of) == Some(MessageKind::Data);
         let arrival = match &self.gateway {
-            Some(_) => Arrival { link: LinkId::new(0), from: client_address(link), at: now },
-            None => Arrival { link: LinkId::new(link), from: SERVER, at: now },
+            Some(_) => Arrival { link: LinkId::new(0), from: client_address(link), ecn: Ecn::NotEct, at: now },
+            None => Arrival { link: LinkId::new(link), from: SERVER, ecn: Ecn::NotEct, at: now },
         };
         if self.gateway.is_some() && !is_data {
             return self.knock(link, datagram, arrival);
@@ -136,9 +137,9 @@ impl End {
     }
 
     /// The host sends a packet.
-    pub fn send(&mut self, packet: Vec<u8>) {
+    pub fn send(&mut self, packet: Vec<u8>, now: Instant) {
         if self.waiting.is_empty() && self.peer.has_room() {
-            self.admit(&packet);
+            self.admit(&packet, now);
         } else if self.waiting.len() < DEVICE_QUEUE {
             self.waiting.push_back(packet);
         } else {
@@ -146,10 +147,10 @@ impl End {
         }
     }
 
-    fn admit(&mut self, packet: &[u8]) {
+    fn admit(&mut self, packet: &[u8], now: Instant) {
         let slot = self.pool.take().expect("a generous pool");
         assert!(self.pool.packet_mut(&slot).is_some_and(|place| place.copy_from(packet)), "too long for a buffer");
-        self.peer.send(&mut self.pool, slot);
+        self.peer.send(&mut self.pool, slot, now);
     }
 
     /// The next packet for the host.
@@ -168,7 +169,7 @@ impl End {
         while self.peer.has_room()
             && let Some(packet) = self.waiting.pop_front()
         {
-            self.admit(&packet);
+            self.admit(&packet, now);
         }
         let Some(transmit) = self.peer.poll_transmit(&mut self.pool, now, &mut self.out) else {
             while self.peer.poll_event().is_some() {}

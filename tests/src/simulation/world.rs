@@ -422,7 +422,7 @@ impl World {
     /// A host sends a packet.
     fn leave(&mut self, side: usize, packet: Vec<u8>) {
         match &mut self.ends {
-            Some(ends) => ends[side].send(packet),
+            Some(ends) => ends[side].send(packet, self.now),
             None => {
                 let len = u32::try_from(packet.len()).unwrap_or(u32::MAX);
                 drop(self.links[0][side].offer(packet, len, self.now));
