@@ -89,7 +89,10 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         if !self.bond.is_waiting() && !self.flight.has_lost() {
             return None;
         }
-        self.lanes().ok()?.iter().map(|lane| lane.free_at).min()
+        let lanes = self.lanes().ok()?;
+        let new = self.bond.is_waiting().then(|| lanes.iter().map(|lane| lane.free_at).min()).flatten();
+        let lost = self.flight.has_lost().then(|| quickest(&lanes, self.polled_at).map(|lane| lane.free_at)).flatten();
+        new.into_iter().chain(lost).min()
     }
 
     fn next_lost<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, lanes: &[Lane], now: Instant) -> Option<Load> {
@@ -103,7 +106,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
                 pool.put(slot);
                 continue;
             }
-            let lane = lanes.iter().min_by_key(|lane| lane.arrival(now)).filter(|lane| lane.free_at <= now)?;
+            let lane = quickest(lanes, now).filter(|lane| lane.free_at <= now)?;
             let (slot, sent) = self.flight.take_lost()?;
             self.resend_credit = self.resend_credit.saturating_sub(costs);
             self.counts.resent = self.counts.resent.saturating_add(1);
@@ -203,6 +206,11 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
     pub(super) fn carries(&self, member: &Member) -> bool {
         tier(member).is_some_and(|tier| tier < SILENT)
     }
+}
+
+/// The lane on which a packet arrives first.
+fn quickest(lanes: &[Lane], now: Instant) -> Option<&Lane> {
+    lanes.iter().min_by_key(|lane| lane.arrival(now))
 }
 
 /// The order a flow's packets are in: one of [`ORDERED`], from the high bits of its hash, as the queue's group is from

@@ -127,6 +127,8 @@ pub struct Peer<const LINKS: usize, const WINDOW: usize> {
     resend_credit: u64,
     counts: Counts,
     report_turn: usize,
+    /// When [`Peer::poll_transmit`] was called last.
+    polled_at: Instant,
     /// When to look for links that failed.
     check_at: Instant,
     /// The highest order number each link brought, by domain.
@@ -179,6 +181,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             resend_credit: 0,
             counts: Counts::default(),
             report_turn: 0,
+            polled_at: Instant::ORIGIN,
             check_at: Instant::ORIGIN,
             tops: [[0; LINKS]; NUMBERINGS],
             unordered: ReplayWindow::new(),

@@ -33,6 +33,9 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
     /// When a report is due.
     pub(super) fn report_at(&self) -> Option<Instant> {
         self.current.as_ref()?;
+        if !self.members.iter().flatten().any(|member| !member.blocked && self.carries(member)) {
+            return None;
+        }
         self.members.iter().flatten().filter_map(|member| member.arrivals.report_at()).min()
     }
 

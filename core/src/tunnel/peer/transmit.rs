@@ -41,6 +41,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         now: Instant,
         out: &mut [u8],
     ) -> Option<Transmit> {
+        self.polled_at = now;
         if now >= self.check_at {
             self.check_at = now + CHECK_INTERVAL;
             self.handle_failures(pool, now);
