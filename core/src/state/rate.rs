@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! How fast a link may be sent on, found from what its receiver reports.
 //!
-//! A link *starts* at a modest pace that doubles per round trip, until packets queue. Then its capacity is the rate at which
+//! A link *starts* at a modest pace that doubles in the time in which reports can stop it, until packets queue. Then its capacity is the rate at which
 //! they left the queue, and the pace holds a small *steady* queue: enough to know that the link is full, too little to
 //! be felt. Every few seconds the queue is *drained*, to see the path's own delay again. Loss beyond the usual is *tested*:
 //! when sending less ends it, a shallow buffer or a policer caused it, and the link is held to what that lets through;
@@ -30,9 +30,6 @@ const START_QUEUE: Duration = Duration::from_millis(10);
 /// A queue this much longer than [`START_QUEUE`] ends the start at once.
 const START_QUEUE_CLEAR: Duration = Duration::from_millis(15);
 
-/// The start's pace doubles in a round trip, but not faster than reports can stop it.
-const LEAST_DOUBLING: Duration = Duration::from_millis(50);
-
 /// The steady queue on a quiet link, and on one whose delay is all noise. Simulated: 8 ms suit wires, 16 ms radio links.
 const LEAST_QUEUE: Duration = Duration::from_millis(6);
 const MOST_QUEUE: Duration = Duration::from_millis(30);
@@ -40,9 +37,6 @@ const MOST_QUEUE: Duration = Duration::from_millis(30);
 /// A queue of more than this, and of three times what is aimed at, in three reports: the link has become slower.
 const SLOWER_QUEUE: Duration = Duration::from_millis(20);
 const SLOWER_REPORTS: u8 = 3;
-
-/// An empty queue, though the link is used to the full, in so many reports: the link is faster than it is believed to be.
-const EMPTY_REPORTS: u8 = 12;
 
 /// A queue is drained at this part of the capacity, in 256ths: 0.7.
 const DRAIN: u64 = 179;
@@ -119,6 +113,8 @@ pub struct Rate {
     /// What the link is believed to carry; none in the first start.
     capacity: Option<u64>,
     pace: u64,
+    /// The highest pace of late, which sinks by an eighth per report: no link delivers for long more than it was sent.
+    recent: u64,
     /// The most that may be sent; 0 for any.
     ceiling: u64,
     queue: Duration,
@@ -141,6 +137,7 @@ impl Rate {
             phase: Phase::Start { over: 0 },
             capacity: None,
             pace: first_pace(ceiling),
+            recent: first_pace(ceiling),
             ceiling,
             queue: Duration::ZERO,
             jitter: Duration::ZERO,
@@ -199,6 +196,7 @@ impl Rate {
     pub fn hear(&mut self, heard: Heard) {
         self.queue = heard.queue;
         self.jitter = heard.jitter;
+        self.recent = self.pace.max(self.recent.saturating_sub(self.recent >> 3));
         let is_whole = self.measure(&heard);
         match self.phase {
             Phase::Start { over } => self.start(&heard, over),
@@ -226,8 +224,7 @@ impl Rate {
         if self.span.time < RATE_SPAN {
             return false;
         }
-        // No link delivers for long more than it is sent: what is above came from a stall.
-        self.delivered = per_second(self.span.bytes, self.span.time).min(self.pace);
+        self.delivered = per_second(self.span.bytes, self.span.time).min(self.recent);
         let is_used = self.span.is_used;
         self.span = Span::default();
         is_used
@@ -236,7 +233,7 @@ impl Rate {
     /// The rate at which packets left the queue, where there was one.
     fn busy_rate(&self, heard: &Heard) -> Option<u64> {
         let is_known = heard.busy >= BUSY_SPAN && heard.busy_bytes >= BUSY_BYTES;
-        is_known.then(|| per_second(heard.busy_bytes, heard.busy).min(self.pace.saturating_add(self.pace >> 3)))
+        is_known.then(|| per_second(heard.busy_bytes, heard.busy).min(self.recent))
     }
 
     fn start(&mut self, heard: &Heard, over: u8) {
@@ -245,14 +242,14 @@ impl Rate {
         let losses = u64::from(heard.lost).saturating_mul(8);
         let is_shallow = heard.lost >= 8 && losses > u64::from(heard.arrived);
         if over >= 2 || heard.queue > threshold + START_QUEUE_CLEAR || is_shallow {
-            let rate = self.busy_rate(heard).unwrap_or_else(|| per_second(heard.bytes, heard.interval).min(self.pace));
+            let rate = self.busy_rate(heard).unwrap_or_else(|| per_second(heard.bytes, heard.interval).min(self.recent));
             self.capacity = Some(rate.max(LEAST_PACE));
             self.begin_drain(heard, DRAIN_LIMIT, true);
             return;
         }
         self.phase = Phase::Start { over };
         if heard.is_used && over == 0 {
-            let doubling = heard.rtt.max(LEAST_DOUBLING).micros().max(1);
+            let doubling = (heard.rtt + REPORT_DELAY * 2).micros().max(1);
             let step = self.pace.saturating_mul(heard.interval.micros().min(doubling)).checked_div(doubling);
             self.pace = self.pace.saturating_add(step.unwrap_or(0));
             // A configured rate is the ceiling: there is nothing to find beyond.
@@ -318,11 +315,6 @@ impl Rate {
         if heard.is_used {
             self.empty = if heard.queue < target >> 1 { self.empty.saturating_add(1) } else { 0 };
         }
-        if self.empty >= EMPTY_REPORTS {
-            // Whatever made the estimate, it is wrong: find the rate anew, from here on.
-            self.phase = Phase::Start { over: 0 };
-            self.empty = 0;
-        }
         self.pace = self.steer(capacity, heard, target);
     }
 
@@ -330,9 +322,9 @@ impl Rate {
     fn steer(&self, capacity: u64, heard: &Heard, target: Duration) -> u64 {
         let target = target.micros().max(1);
         let loop_time = (heard.rtt + REPORT_DELAY).micros().max(1).saturating_mul(2);
-        // In 1/65,536: 0.5 % to 10 %, and more while the queue stays empty.
+        // In 1/65,536: 0.5 % to 10 %, and more, up to a half, while the queue stays empty.
         let gain = target.saturating_mul(65_536).checked_div(loop_time).unwrap_or(0).clamp(328, 6_554);
-        let gain = gain.saturating_mul(1_u64.checked_shl(u32::from(self.empty >> 2).min(3)).unwrap_or(1)).min(16_384);
+        let gain = gain.saturating_mul(1_u64.checked_shl(u32::from(self.empty >> 2).min(4)).unwrap_or(1)).min(32_768);
         let queue = heard.queue.micros();
         if queue <= target {
             let share = gain.saturating_mul(target.saturating_sub(queue)).checked_div(target).unwrap_or(0);

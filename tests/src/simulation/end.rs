@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use mlvpn_core::memory::pool::Pool;
 use mlvpn_core::memory::two::MessageKind;
+use mlvpn_core::state::departures::Departures;
 use mlvpn_core::state::handshake::{Identity, Offer, Responder};
 use mlvpn_core::state::identity::SharedSecret;
 use mlvpn_core::state::link::LinkSettings;
@@ -107,8 +108,12 @@ impl End {
     #[must_use]
     pub fn facts(&self) -> EngineFacts {
         let dropped = DropReason::ALL.iter().map(|reason| self.peer.drops().of(*reason)).sum::<u64>();
-        // The engine's counters of repair belong here as soon as it has some.
-        EngineFacts { drops: dropped + self.overflowed, resends: None, duplicates: None }
+
+        EngineFacts {
+            drops: dropped + self.overflowed,
+            resends: Some(self.peer.counts().resent),
+            duplicates: Some(self.peer.drops().of(DropReason::Duplicate)),
+        }
     }
 
     /// A datagram arrived over a link.
@@ -134,6 +139,12 @@ impl End {
             Admission::Drop(_) => None,
         };
         self.answers.extend(answer.map(|Transmit { len, .. }| (link, self.out[..len].to_vec())));
+    }
+
+    /// How the engine sends on a link.
+    #[must_use]
+    pub fn departures(&self, link: LinkId) -> Option<&Departures> {
+        self.peer.departures(link)
     }
 
     /// The host sends a packet.

@@ -7,6 +7,7 @@ use mlvpn::lab::link::{Change, Direction, LinkModel, QueueLimit};
 use mlvpn::lab::spec::LinkSpec;
 use mlvpn_core::memory::two::DATA_OVERHEAD;
 use mlvpn_core::state::link::LinkSettings;
+use mlvpn_core::words::ids::LinkId;
 use mlvpn_core::words::time::{Duration, Instant};
 
 use super::capacity::carried;
@@ -482,6 +483,12 @@ impl World {
                 &format!(",{},{},{}", link[way].queue_bytes(), carried - *before, link[way].counters().lost.total());
             *before = carried;
         }
+        for link in 0..self.links.len() {
+            let departures = self.ends.as_ref().and_then(|ends| ends[way].departures(LinkId::new(link)));
+            let Some(departures) = departures else { continue };
+            let rate = departures.rate();
+            line += &format!(",{},{},{}", rate.pace() / 125, rate.capacity().unwrap_or(0) / 125, rate.queue().micros());
+        }
         self.record.lines.push(line);
     }
 
@@ -511,6 +518,9 @@ impl World {
     fn trace(&mut self) -> Vec<String> {
         let links =
             (1..=self.links.len()).map(|link| format!(",queue{link}_bytes,carried{link}_bytes,lost{link}_packets"));
+        let rates = (1..=self.links.len())
+            .map(|link| format!(",pace{link}_kbit_per_s,capacity{link}_kbit_per_s,delay{link}_micros"));
+        let links = links.chain(rates);
         let heading =
             "millis,goodput_kbit_per_s,window,threshold,rtt_micros,copies".to_owned() + &links.collect::<String>();
         let lines = std::mem::take(&mut self.record.lines);
