@@ -5,6 +5,7 @@ use core::net::SocketAddr;
 
 use crate::memory::classic::{AUTH_BODY, AUTH_OK_BODY, Kind};
 use crate::memory::pool::{Pool, Slot};
+use crate::stages::allow::is_allowed;
 use crate::stages::open::{Opened, Opener};
 use crate::stages::schedule::Candidate;
 use crate::stages::seal::{Sealer, Ticket};
@@ -14,6 +15,7 @@ use crate::words::drops::{DropReason, Drops};
 use crate::words::event::Event;
 use crate::words::ids::{Epoch, LinkId, Order};
 use crate::words::limits::MAX_LINKS;
+use crate::words::network::{MAX_ALLOWED, Network};
 use crate::words::time::{Duration, Instant};
 
 use super::bond::{Bond, Outgoing, RoundTripFacts, Wait, hold_time};
@@ -35,6 +37,8 @@ struct Member {
 #[derive(Debug)]
 pub struct Tunnel<const LINKS: usize, const WINDOW: usize> {
     config: Config,
+    /// The inner source addresses the peer may use; any when empty.
+    allowed: heapless::Vec<Network, MAX_ALLOWED>,
     sealer: Sealer,
     opener: Opener,
     epoch: Epoch,
@@ -59,6 +63,7 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
             opener: Opener::new(config.key.clone(), config.cleartext_data, epoch),
             bond: Bond::new(config.medium, config.mtu, config.reorder),
             config,
+            allowed: heapless::Vec::new(),
             epoch,
             random: Random::new(seed),
             members: [const { None }; LINKS],
@@ -76,6 +81,11 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
         self.bond.mtu = config.mtu;
         self.bond.reordering = config.reorder;
         self.config = Config { role: self.config.role, medium: self.config.medium, ..config };
+    }
+
+    /// Has the peer send from these networks only, where it is one of several: at most [`MAX_ALLOWED`].
+    pub fn allow(&mut self, networks: &[Network]) {
+        self.allowed = networks.iter().copied().take(MAX_ALLOWED).collect();
     }
 
     /// Changes the largest inner IP packet, in bytes.
@@ -306,6 +316,10 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
         match header.kind {
             Kind::Data if phase != Phase::Up => Err((slot, DropReason::LinkNotUp)),
             Kind::Data => {
+                let inner = pool.packet(&slot).map_or(&[][..], |packet| packet.as_bytes());
+                if !is_allowed(inner, self.config.medium, &self.allowed) {
+                    return Err((slot, DropReason::NotAllowed));
+                }
                 let order = header.ordered.then_some(header.order);
                 self.bond.deliver(pool, order, slot, arrival.at)
             }

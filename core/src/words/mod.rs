@@ -5,4 +5,5 @@ pub mod drops;
 pub mod event;
 pub mod ids;
 pub mod limits;
+pub mod network;
 pub mod time;

@@ -5,7 +5,7 @@ use crate::memory::control::{self, Control};
 use crate::memory::packet::Packet;
 use crate::memory::pool::{Pool, Slot};
 use crate::memory::two::{DATA_OVERHEAD, DataHeader, MessageKind};
-use crate::stages::allow::source_of;
+use crate::stages::allow::is_allowed;
 use crate::state::handshake::HandshakeError;
 use crate::state::link::{LinkSettings, Phase, Role};
 use crate::state::path::{Path, Place, Sign};
@@ -54,7 +54,8 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
                     }
                     Err(reason) => return Err((slot, reason)),
                 };
-                if !self.is_allowed(pool.packet(&slot).map_or(&[], |packet| packet.as_bytes())) {
+                let inner = pool.packet(&slot).map_or(&[][..], |packet| packet.as_bytes());
+                if !is_allowed(inner, self.config.medium, &self.config.allowed) {
                     return Err((slot, DropReason::NotAllowed));
                 }
                 self.bond.deliver(pool, order, slot, arrival.at)
@@ -176,13 +177,6 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             }
         }
         self.follow_mtu();
-    }
-
-    /// Whether the peer may send from the inner packet's source.
-    fn is_allowed(&self, inner: &[u8]) -> bool {
-        self.config.allowed.is_empty()
-            || source_of(inner, self.config.medium)
-                .is_some_and(|source| self.config.allowed.iter().any(|network| network.contains(source)))
     }
 
     /// The inner MTU follows the narrowest link that is up.
