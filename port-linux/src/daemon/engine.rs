@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use mlvpn_core::memory::pool::{Pool, Slot};
-use mlvpn_core::state::link::{LinkSettings, Phase};
+use mlvpn_core::state::link::{Link, LinkSettings, Phase};
 use mlvpn_core::tunnel::{Arrival, Transmit, Tunnel};
 use mlvpn_core::words::event::{Event, Health};
 use mlvpn_core::words::ids::LinkId;
@@ -17,7 +17,8 @@ use super::server::Server;
 /// Packets a client's reorder buffer can hold: 1,024 of 1,428 bytes are 200 ms at 60 Mbit/s.
 pub(super) const WINDOW: usize = 1024;
 
-/// One of the three. Links of a server of protocol 2 are its sockets; a peer's links are told apart by [`Source`].
+/// One of the three. A server of protocol 2 has sockets where the others have links; its peers' links are told apart by
+/// [`Source`].
 pub(super) enum Engine {
     /// Either end of the classic protocol.
     Classic(Box<Tunnel<MAX_LINKS, WINDOW>>),
@@ -67,7 +68,7 @@ impl Engine {
             Self::Client(client) => client.both_mut().for_each(|engine| {
                 engine.set_link(id, settings);
             }),
-            Self::Server(_) => {}
+            Self::Server(server) => server.set_link(id, settings, now),
         }
     }
 
@@ -81,7 +82,7 @@ impl Engine {
                     client.active.open_link(id, server, interface_mtu, now);
                 }
             }
-            Self::Server(_) => {}
+            Self::Server(server) => server.open_link(id, now),
         }
     }
 
@@ -89,7 +90,7 @@ impl Engine {
         match self {
             Self::Classic(tunnel) => tunnel.close_link(id),
             Self::Client(client) => client.both_mut().for_each(|engine| engine.close_link(id)),
-            Self::Server(_) => {}
+            Self::Server(server) => server.close_link(id),
         }
     }
 
@@ -97,7 +98,7 @@ impl Engine {
         match self {
             Self::Classic(tunnel) => tunnel.remove_link(id),
             Self::Client(client) => client.both_mut().for_each(|engine| engine.remove_link(id)),
-            Self::Server(_) => {}
+            Self::Server(server) => server.remove_link(id),
         }
     }
 
@@ -106,7 +107,7 @@ impl Engine {
         match self {
             Self::Classic(tunnel) => tunnel.disconnect_link(id),
             Self::Client(client) => client.active.leave_link(id),
-            Self::Server(_) => {}
+            Self::Server(server) => server.leave_link(id),
         }
     }
 
@@ -132,18 +133,9 @@ impl Engine {
     /// What is known of a link; a server of protocol 2 knows its peers' instead.
     pub(super) fn link(&self, source: Source, id: LinkId) -> Option<LinkFacts> {
         match (self, source) {
-            (Self::Classic(tunnel), _) => {
-                let link = tunnel.link(id)?;
-                Some(LinkFacts {
-                    phase: link.phase(),
-                    health: link.health(),
-                    loss_percent: link.loss_percent(),
-                    rtt: link.rtt().smoothed(),
-                    last_heard: link.last_heard(),
-                })
-            }
+            (Self::Classic(tunnel), _) => tunnel.link(id).map(classic_facts),
             (Self::Client(client), _) => client.active.link(id).map(facts),
-            (Self::Server(server), Source::Peer(place)) => server.link(place, id).map(facts),
+            (Self::Server(server), Source::Peer(place)) => server.link(place, id),
             (Self::Server(_), Source::Tunnel) => None,
         }
     }
@@ -156,6 +148,16 @@ pub(super) fn facts(path: &mlvpn_core::state::path::Path) -> LinkFacts {
         loss_percent: path.loss_percent(),
         rtt: path.rtt().smoothed(),
         last_heard: path.last_heard(),
+    }
+}
+
+pub(super) fn classic_facts(link: &Link) -> LinkFacts {
+    LinkFacts {
+        phase: link.phase(),
+        health: link.health(),
+        loss_percent: link.loss_percent(),
+        rtt: link.rtt().smoothed(),
+        last_heard: link.last_heard(),
     }
 }
 

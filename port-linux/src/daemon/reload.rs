@@ -122,7 +122,7 @@ impl Worker {
                 for name in changes.peers_added.iter().chain(&changes.peers_changed) {
                     let Some(peer) = self.config.peers.iter().find(|peer| peer.name == *name) else { continue };
                     log_info!(Topic::Config, "{name}: peer added");
-                    server.add_peer(settings::peer_settings(&self.config, peer), settings::random()?);
+                    server.add_peer(settings::peer_settings(&self.config, peer), settings::random()?, clock::now());
                 }
             }
         }
