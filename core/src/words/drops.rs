@@ -37,11 +37,15 @@ pub enum DropReason {
     NotAllowed,
     /// A handshake message that was not awaited, or not accepted.
     Handshake,
+    /// A packet from the device to an address that is no peer's.
+    NoPeer,
+    /// A packet of a link beyond those that the two ends agreed on.
+    TooManyLinks,
 }
 
 impl DropReason {
     /// Every reason, in the order of their counters.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Malformed,
         Self::Unknown,
         Self::Unauthentic,
@@ -58,6 +62,8 @@ impl DropReason {
         Self::NoSession,
         Self::NotAllowed,
         Self::Handshake,
+        Self::NoPeer,
+        Self::TooManyLinks,
     ];
 
     /// The reason as a word for status output, lower case with underscores.
@@ -80,6 +86,8 @@ impl DropReason {
             Self::NoSession => "no_session",
             Self::NotAllowed => "not_allowed",
             Self::Handshake => "handshake",
+            Self::NoPeer => "no_peer",
+            Self::TooManyLinks => "too_many_links",
         }
     }
 }
@@ -102,6 +110,13 @@ impl Drops {
     pub fn count(&mut self, reason: DropReason) {
         if let Some(count) = self.counts.get_mut(reason as usize) {
             *count = count.saturating_add(1);
+        }
+    }
+
+    /// Counts what `others` counted.
+    pub fn add(&mut self, others: &Self) {
+        for (count, other) in self.counts.iter_mut().zip(others.counts) {
+            *count = count.saturating_add(other);
         }
     }
 
@@ -136,5 +151,8 @@ mod tests {
             assert_eq!(drops.of(reason), 1);
         }
         assert_eq!(drops.total(), DropReason::ALL.len() as u64);
+        let twice = drops;
+        drops.add(&twice);
+        assert!(drops.iter().all(|(_, count)| count == 2));
     }
 }

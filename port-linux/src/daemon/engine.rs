@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use mlvpn_core::memory::pool::{Pool, Slot};
 use mlvpn_core::state::link::{Link, LinkSettings, Phase};
 use mlvpn_core::tunnel::{Arrival, Transmit, Tunnel};
+use mlvpn_core::words::drops::Drops;
 use mlvpn_core::words::event::{Event, Health};
 use mlvpn_core::words::ids::LinkId;
 use mlvpn_core::words::limits::MAX_LINKS;
@@ -113,11 +114,17 @@ impl Engine {
 
     /// Says goodbye to everyone with the next datagrams.
     pub(super) fn leave(&mut self) {
-        for index in 0..MAX_LINKS {
-            self.leave_link(LinkId::new(index));
+        match self {
+            Self::Classic(tunnel) => (0..MAX_LINKS).for_each(|index| tunnel.disconnect_link(LinkId::new(index))),
+            Self::Client(client) => client.both_mut().for_each(super::client::ServerEngine::close),
+            Self::Server(server) => server.leave(),
         }
+    }
+
+    /// Has every link of a server's peers be down, which the next events tell; elsewhere links end with their sockets.
+    pub(super) fn close_peers(&mut self) {
         if let Self::Server(server) = self {
-            server.leave();
+            server.close_peers();
         }
     }
 
@@ -210,6 +217,15 @@ impl Engine {
 
     pub(super) fn clear<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>) {
         either!(self, engine => engine.clear(pool));
+    }
+
+    /// Every drop, by reason.
+    pub(super) fn drops(&self) -> Drops {
+        match self {
+            Self::Classic(tunnel) => *tunnel.drops(),
+            Self::Client(client) => client.drops(),
+            Self::Server(server) => server.drops(),
+        }
     }
 
     /// The largest inner packet, in bytes, where the tunnel has one of its own.

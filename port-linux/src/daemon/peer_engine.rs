@@ -6,6 +6,7 @@ use mlvpn_core::state::handshake::{Claim, HandshakeError};
 use mlvpn_core::state::identity::SharedSecret;
 use mlvpn_core::tunnel::peer::Peer;
 use mlvpn_core::tunnel::{Arrival, Transmit, Tunnel};
+use mlvpn_core::words::drops::Drops;
 use mlvpn_core::words::event::Event;
 use mlvpn_core::words::ids::LinkId;
 use mlvpn_core::words::limits::MAX_LINKS;
@@ -103,9 +104,24 @@ impl PeerEngine {
     /// Says goodbye with the next datagrams.
     pub(super) fn leave(&mut self) {
         match self {
-            Self::Two(engine) => (0..PEER_LINKS).for_each(|index| engine.leave_link(LinkId::new(index))),
+            Self::Two(engine) => engine.close(),
             Self::Classic(tunnel) => (0..MAX_LINKS).for_each(|index| tunnel.disconnect_link(LinkId::new(index))),
         }
+    }
+
+    /// Has every link be down.
+    pub(super) fn close_links(&mut self) {
+        for id in (0..MAX_LINKS).map(LinkId::new) {
+            either!(self, engine => engine.close_link(id));
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        either!(self, engine => engine.is_up())
+    }
+
+    pub(super) fn drops(&self) -> &Drops {
+        either!(self, engine => engine.drops())
     }
 
     pub(super) fn link(&self, id: LinkId) -> Option<LinkFacts> {

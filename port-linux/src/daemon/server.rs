@@ -15,6 +15,7 @@ use mlvpn_core::memory::classic::MAX_FIRST_BYTE;
 use mlvpn_core::memory::pool::{Pool, Slot};
 use mlvpn_core::memory::two::{MAX_INITIATION, MessageKind};
 use mlvpn_core::stages::allow::destination_of;
+use mlvpn_core::state::handshake::HandshakeError;
 use mlvpn_core::state::identity::{PublicKey, SharedSecret};
 use mlvpn_core::state::link::LinkSettings;
 use mlvpn_core::tunnel::gateway::{Admission, Gateway};
@@ -143,11 +144,30 @@ impl Server {
         true
     }
 
-    /// Removes the peer of this name and gives back its packets.
+    /// Says goodbye to the peer of this name with the next datagrams.
+    pub(super) fn leave_peer(&mut self, name: &str) {
+        self.with_peer(name, PeerEngine::leave);
+    }
+
+    /// Has every link of the peer of this name be down, which the next events tell.
+    pub(super) fn close_peer(&mut self, name: &str) {
+        self.with_peer(name, PeerEngine::close_links);
+    }
+
+    fn with_peer(&mut self, name: &str, act: impl FnOnce(&mut PeerEngine)) {
+        let Some(place) = self.place_of(name) else { return };
+        if let Some(member) = self.members.get_mut(place).and_then(Option::as_mut) {
+            act(&mut member.engine);
+            self.touch(place);
+        }
+    }
+
+    /// Removes the peer of this name and gives back its packets. Let it leave and close it first, and drain its events.
     pub(super) fn remove_peer<const SLOTS: usize>(&mut self, name: &str, pool: &mut Pool<SLOTS>) {
         let Some(place) = self.place_of(name) else { return };
         if let Some(mut member) = self.members.get_mut(place).and_then(Option::take) {
             member.engine.clear(pool);
+            self.drops.add(member.engine.drops());
             self.timers.retain(|(_, other)| *other != place);
             self.ready.retain(|other| *other != place);
             self.by_key.retain(|_, other| *other != place);
@@ -168,16 +188,28 @@ impl Server {
 
     /// Each peer's name and whether it is up.
     pub(super) fn peers(&self) -> impl Iterator<Item = (&str, bool)> {
-        self.members.iter().flatten().map(|member| (member.name.as_str(), member.is_up))
+        self.members.iter().flatten().map(|member| (member.name.as_str(), member.engine.is_up()))
     }
 
     pub(super) fn link(&self, place: usize, id: LinkId) -> Option<LinkFacts> {
         self.members.get(place)?.as_ref()?.engine.link(id)
     }
 
+    /// Every drop, by reason: the server's own and those of all peers it has or had.
+    pub(super) fn drops(&self) -> Drops {
+        let mut drops = self.drops;
+        self.members.iter().flatten().for_each(|member| drops.add(member.engine.drops()));
+        drops
+    }
+
     /// Says goodbye to every peer with the next datagrams.
     pub(super) fn leave(&mut self) {
         self.each(PeerEngine::leave);
+    }
+
+    /// Has every link of every peer be down, which the next events tell.
+    pub(super) fn close_peers(&mut self) {
+        self.each(PeerEngine::close_links);
     }
 
     pub(super) fn set_blocked(&mut self, socket: u8, blocked: bool) {
@@ -228,7 +260,7 @@ impl Server {
                 member.engine.send(pool, slot);
                 self.touch(place);
             }
-            None => self.drop_slot(pool, slot, DropReason::NoLink),
+            None => self.drop_slot(pool, slot, DropReason::NoPeer),
         }
     }
 
@@ -246,7 +278,7 @@ impl Server {
             Some(_) => {
                 let mut out = [0; MAX_INITIATION];
                 let admission = self.gateway.knock(datagram, arrival, &mut out);
-                match self.admit(admission, arrival, &mut out) {
+                match self.admit(admission, datagram, arrival, &mut out) {
                     Ok(transmit) if self.answers.len() < ANSWERS => {
                         self.answers.push_back((transmit, out));
                         pool.put(slot);
@@ -279,7 +311,13 @@ impl Server {
         }
     }
 
-    fn admit(&mut self, admission: Admission, arrival: Arrival, out: &mut [u8]) -> Result<Transmit, DropReason> {
+    fn admit(
+        &mut self,
+        admission: Admission,
+        datagram: &[u8],
+        arrival: Arrival,
+        out: &mut [u8],
+    ) -> Result<Transmit, DropReason> {
         let claim = match admission {
             Admission::Claim(claim) => claim,
             Admission::Answer(transmit) => return Ok(transmit),
@@ -293,7 +331,14 @@ impl Server {
         let member = self.members.get_mut(place).and_then(Option::as_mut).ok_or(DropReason::Handshake)?;
         let answered = member.engine.answer(claim, &member.secret, arrival, out);
         self.touch(place);
-        answered.map_err(|_| DropReason::Handshake)
+        match answered {
+            Ok(transmit) => Ok(transmit),
+            Err(HandshakeError::Contended) => match self.gateway.challenge(datagram, arrival, out) {
+                Admission::Answer(transmit) => Ok(transmit),
+                _ => Err(DropReason::Handshake),
+            },
+            Err(_) => Err(DropReason::Handshake),
+        }
     }
 
     pub(super) fn poll_deliver(&mut self) -> Option<Slot> {

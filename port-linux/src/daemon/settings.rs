@@ -17,6 +17,7 @@ use mlvpn_core::words::time::Duration;
 
 use super::client::{Client, ServerEngine};
 use super::engine::Engine;
+use super::peer_engine::PEER_LINKS;
 use super::server::{Credentials, PeerSettings, Server};
 use crate::clock;
 use crate::config::{self, Config, DeviceKind, Link, Mode, Protocol, Secret, USUAL_PATH_MTU};
@@ -58,7 +59,7 @@ pub(super) fn engine(config: &Config, mtu: u16, server: usize, number: u16) -> i
 pub(super) fn client_engine(config: &Config, place: usize, number: u16) -> io::Result<Box<ServerEngine>> {
     let peer = config.peers.get(place).ok_or_else(|| io::Error::other("no such [peer] section"))?;
     let credentials = client_credentials(config, peer);
-    Ok(Box::new(Peer::client(peer_config(config, &[]), credentials, number, random()?)))
+    Ok(Box::new(Peer::client(peer_config(config, &[], MAX_LINKS), credentials, number, random()?)))
 }
 
 /// A server with its peers.
@@ -84,7 +85,7 @@ pub(super) fn peer_settings(config: &Config, peer: &config::Peer) -> PeerSetting
             None => Credentials::Two {
                 public_key: peer.public_key,
                 secret: shared_secret(peer),
-                config: Box::new(peer_config(config, &peer.allowed)),
+                config: Box::new(peer_config(config, &peer.allowed, PEER_LINKS)),
             },
         },
     }
@@ -104,12 +105,13 @@ fn classic_peer(config: &Config, password: &Secret) -> tunnel::Config {
     }
 }
 
-fn peer_config(config: &Config, allowed: &[Network]) -> PeerConfig {
+/// What an engine that takes `links` links is told.
+fn peer_config(config: &Config, allowed: &[Network], links: usize) -> PeerConfig {
     PeerConfig {
         medium: medium(config.general.tuntap),
         max_mtu: config.general.mtu.unwrap_or_else(|| config.usual_inner_mtu()),
         reorder: config.general.reorder_buffer_size > 0,
-        offer: Offer { aes_in_hardware: has_aes(), max_links: u8::try_from(MAX_LINKS).unwrap_or(u8::MAX) },
+        offer: Offer { aes_in_hardware: has_aes(), max_links: u8::try_from(links).unwrap_or(u8::MAX) },
         allowed: allowed.iter().copied().collect(),
     }
 }

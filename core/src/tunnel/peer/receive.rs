@@ -81,10 +81,13 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
     fn open(&mut self, packet: &mut Packet, arrival: Arrival) -> Result<Option<Option<Order>>, DropReason> {
         let bytes = packet.len();
         let header = DataHeader::parse(packet.as_bytes()).map_err(|_| DropReason::Malformed)?;
-        if header.domain > DOMAIN || usize::from(header.link) >= LINKS {
+        if header.domain > DOMAIN {
             return Err(DropReason::Malformed);
         }
         let counter = self.open_under(&header, packet, arrival.at)?;
+        if usize::from(header.link) >= self.max_links() {
+            return Err(DropReason::TooManyLinks);
+        }
         let id = LinkId::new(header.link.into());
         let from = Place { socket: u8::try_from(arrival.link.index()).unwrap_or(u8::MAX), address: arrival.from };
         let token = self.random.token();
@@ -161,12 +164,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
                     self.bond.reorder.restart();
                 }
             }
-            Control::Close => {
-                self.current = None;
-                for member in self.members.iter_mut().flatten() {
-                    member.path.handle(Control::Leave, from, at);
-                }
-            }
+            Control::Close => self.end_session(session, from, at),
             _ => {
                 if matches!(frame, Control::ProbeReply { .. } | Control::ChallengeReply { .. }) {
                     self.is_fresh = false;
