@@ -5,17 +5,16 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use mlvpn_core::memory::two::DATA_OVERHEAD;
 use mlvpn_core::state::handshake::Offer;
 use mlvpn_core::state::identity::SharedSecret;
 use mlvpn_core::state::link::{LinkSettings, Phase, Role};
 use mlvpn_core::tunnel::peer::config::PeerConfig;
 use mlvpn_core::words::event::Health;
 use mlvpn_core::words::ids::{LinkId, Medium};
-use mlvpn_core::words::limits::{EGRESS_SLOTS, IPV4_HEADER, inner_mtu};
+use mlvpn_core::words::limits::EGRESS_SLOTS;
 use mlvpn_core::words::time::Instant;
 
-use super::plan::{LINK_MTU, MAX_LINKS, OUTER_HEADERS, Plan};
+use super::plan::{MAX_LINKS, OUTER_HEADERS, Plan, TUNNEL_MTU};
 use super::record::{LinkReading, LinkState, Reading};
 use super::run::Stage;
 use crate::lab::engine::TunnelEnd;
@@ -26,9 +25,6 @@ use crate::lab::virtual_time::{Duplex, Endpoint, EndpointId, Port, World};
 const WINDOW: usize = 1024;
 
 type End = TunnelEnd<MAX_LINKS, WINDOW, { WINDOW + EGRESS_SLOTS + 1 }>;
-
-/// The largest packet through the tunnel that fits the links unfragmented, in bytes.
-const TUNNEL_MTU: u16 = inner_mtu(LINK_MTU, IPV4_HEADER, DATA_OVERHEAD);
 
 const USER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
 const FAR: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
