@@ -423,7 +423,8 @@ fn what_one_protocol_does_not_use_of_the_other_is_said() {
         reports,
         [
             "warning: f:3: [general] password: not used with protocol 2; \
-             remove the line; peers are known by their public_key or secret",
+             remove the line; peers are known by their public_key or secret, and a server knows one peer of the classic \
+             protocol by a password in its [peer NAME]",
             "warning: f:4: [general] cleartext_data: not used with protocol 2; remove the line; all data is sealed",
         ]
     );
@@ -447,6 +448,60 @@ fn what_one_protocol_does_not_use_of_the_other_is_said() {
     for text in [format!("{CLIENT}{peer}"), CLIENT.replace("[dsl1]", &format!("private_key = {OWN}\n[dsl1]"))] {
         assert!(refuse(&text).contains(&said.to_owned()), "{text}");
     }
+}
+
+#[test]
+fn a_server_of_protocol_2_knows_one_peer_of_the_classic_protocol_by_its_password() {
+    let old = |name: &str, network: &str| format!("[peer {name}]\npassword = {PASSWORD}\nallowed_ips = {network}\n");
+    let (config, reports) = accept(&format!("{SERVER_2}{}", old("old", "10.42.44.0/24")));
+    assert_eq!(reports, [""; 0]);
+    let peer = config.peer("old").expect("it is there");
+    assert_eq!(peer.password.as_ref().map(|password| password.expose()), Some(PASSWORD.as_bytes()));
+    assert!(peer.public_key.is_none() && peer.secret.is_none());
+    assert!(!format!("{config:?}").contains(PASSWORD));
+    // Alone it needs no networks.
+    let (head, _) = SERVER_2.split_at(SERVER_2.find("[peer").unwrap());
+    let head = head.replace(&format!("private_key = {OWN}\n"), "");
+    assert_eq!(accept(&format!("{head}[peer old]\npassword = {PASSWORD}\n")).1, [""; 0]);
+    let twice = format!("{SERVER_2}{}{}", old("old", "10.42.44.0/24"), old("older", "10.42.45.0/24"));
+    let cases = [
+        (
+            twice,
+            "f:17: [peer older] password: given, as for [peer old]; \
+             give one peer a password at most: nothing in a classic datagram tells whose it is",
+        ),
+        (
+            format!("{SERVER_2}password = {PASSWORD}\n"),
+            "f:13: [peer bob] password: a peer of protocol 2 has no password besides its key or secret; \
+             remove the password, or make it two peers",
+        ),
+        (
+            format!("{SERVER_2}{}", old("old", "10.42.43.0/24")),
+            "f:15: [peer old] allowed_ips: 10.42.43.0/24 overlaps 10.42.43.2/32 of [peer alice]; \
+             give each network to one peer",
+        ),
+        (
+            format!("{SERVER_2}[peer old]\npassword = {PASSWORD}\n"),
+            "f:13: [peer old] allowed_ips: not given; add the networks of this peer, as allowed_ips = 10.42.43.2/32; \
+             a server with several peers needs them",
+        ),
+        (
+            CLIENT_2.replace(&format!("public_key = {THEIRS}"), &format!("password = {PASSWORD}")),
+            "f:8: [peer home] password: a client does not fall back to the classic protocol; \
+             remove the line, or set protocol = classic and the password in [general]",
+        ),
+    ];
+    for (text, expected) in cases {
+        let reports = refuse(&text);
+        assert!(reports.contains(&format!("error: {expected}")), "{text}{reports:#?}");
+    }
+}
+
+#[test]
+fn a_password_in_a_link_that_is_called_like_a_peer_makes_it_no_peer() {
+    let text = format!("{CLIENT}[peer x]\nremotehost = h\nremoteport = 1\npassword = {PASSWORD}\n");
+    let (config, _) = accept(&text);
+    assert_eq!((config.links.len(), config.peers.len()), (2, 0));
 }
 
 #[test]

@@ -166,6 +166,7 @@ fn peer_of(mode: Mode, place: usize, parts: Parts) -> Peer {
         public_key: (place != 2 || parts.secret.is_none())
             .then(|| SecretKey::from_random(random(parts.key)).public_key()),
         secret: parts.secret.map(|secret| SharedSecret::from_random(random(secret))),
+        password: None,
         remotehost: from_client.then_some(parts.host),
         remoteport: from_client.then_some(parts.port),
         allowed: networks(place, &parts.networks),

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use crate::network::{Side, outside_address, tunnel_address};
 
 /// The secret both sides share.
-const PASSWORD: &str = "correct horse battery staple 77";
+pub const PASSWORD: &str = "correct horse battery staple 77";
 
 /// The family of the addresses the links run over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -125,6 +125,25 @@ impl Network {
         }
     }
 
+    /// Another machine, wired to the server's: `side0` on both, 10.9.99.1 there and 10.9.99.2 on the server's.
+    ///
+    /// # Panics
+    /// When it cannot be made, or was made before.
+    #[must_use]
+    pub fn neighbour(&self) -> Namespace {
+        let neighbour = Namespace::new().expect("another namespace");
+        let make = || {
+            let line = format!("link add side0 type veth peer name side0 netns {}", gettid());
+            let output = neighbour.command("ip").expect("descriptors").args(line.split_whitespace()).output();
+            assert!(output.is_ok_and(|output| output.status.success()), "ip {line}");
+        };
+        self.server.run(make).expect("the namespace can be entered");
+        for (machine, number) in [(&neighbour, 1), (&self.server, 2)] {
+            machine.configure("side0", LINK_MTU, &[(Ipv4Addr::new(10, 9, 99, number).into(), 24)]).expect("a new pair");
+        }
+        neighbour
+    }
+
     /// A side's machine.
     #[must_use]
     pub const fn at(&self, side: Side) -> &Namespace {

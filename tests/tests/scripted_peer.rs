@@ -222,8 +222,11 @@ const fn event_link(event: &Event) -> Option<LinkId> {
         Event::LinkUp(link) | Event::LinkDown(link, _) | Event::LinkHealth(link, _) | Event::PeerMoved(link, _) => {
             Some(*link)
         }
-        Event::TunnelUp | Event::TunnelDown | Event::NewSession | Event::MtuChanged(_) | Event::HandshakeTrouble(_) => {
-            None
-        }
+        Event::TunnelUp
+        | Event::TunnelDown
+        | Event::NewSession
+        | Event::SessionEnded
+        | Event::MtuChanged(_)
+        | Event::HandshakeTrouble(_) => None,
     }
 }

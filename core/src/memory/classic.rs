@@ -14,6 +14,10 @@ pub const VERSION: u16 = 1;
 /// The timestamp that means "none": never sent as a time, where it becomes 0.
 pub const NO_TIMESTAMP: u16 = u16::MAX;
 
+/// The first byte of what may be a classic datagram: the high half of a length that is never so great. What begins with
+/// more is another protocol's.
+pub const MAX_FIRST_BYTE: u8 = 0x7f;
+
 /// Body of an AUTH packet.
 pub const AUTH_BODY: &[u8; 2] = b"AU";
 

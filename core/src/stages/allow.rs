@@ -6,6 +6,7 @@ use core::ops::Range;
 
 use crate::memory::ethernet;
 use crate::words::ids::Medium;
+use crate::words::network::Network;
 
 /// Where the source addresses lie (RFC 791, RFC 8200).
 mod field {
@@ -15,6 +16,13 @@ mod field {
     pub(super) const IPV4_DESTINATION: Range<usize> = 16..20;
     pub(super) const IPV6_SOURCE: Range<usize> = 8..24;
     pub(super) const IPV6_DESTINATION: Range<usize> = 24..40;
+}
+
+/// Whether a peer with these networks may send the inner packet; with none it may send any.
+#[must_use]
+pub fn is_allowed(packet: &[u8], medium: Medium, networks: &[Network]) -> bool {
+    networks.is_empty()
+        || source_of(packet, medium).is_some_and(|source| networks.iter().any(|network| network.contains(source)))
 }
 
 /// The source address of an inner packet; None when it is no IP packet.

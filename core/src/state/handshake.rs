@@ -231,7 +231,7 @@ impl Responder {
         let keys = public_key.as_ref().map_or_else(|| self.keys.clone(), AddresseeKeys::of_public_key);
         let offer = Offer::of(&payload)?;
         let (index, mac1, pattern) = (initiation.sender, initiation.mac1, initiation.pattern);
-        Ok(Claim { public_key, index, offer, mac1, noise, pattern, keys })
+        Ok(Claim { public_key, index, offer, mac1, showed_cookie: false, noise, pattern, keys })
     }
 }
 
@@ -246,6 +246,8 @@ pub struct Claim {
     pub offer: Offer,
     /// The initiation's mac1, by which it is known when it comes again.
     pub mac1: [u8; MAC],
+    /// Whether its sender showed a cookie for the address it came from. Whoever reads cookies says so.
+    pub showed_cookie: bool,
     noise: Noise,
     pattern: Pattern,
     /// Of the peer.

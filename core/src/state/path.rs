@@ -127,7 +127,8 @@ pub struct Path {
     /// When data last went either way.
     last_data: Instant,
     answers: heapless::Deque<(Answer, Place), ANSWERS>,
-    leaving: bool,
+    /// The goodbye to say: [`Control::Leave`] or [`Control::Close`].
+    leaving: Option<Control>,
     traffic: Traffic,
     disconnects: u64,
     down_cause: DownCause,
@@ -174,7 +175,7 @@ impl Path {
             last_heard: Instant::ORIGIN,
             last_data: Instant::ORIGIN,
             answers: heapless::Deque::new(),
-            leaving: false,
+            leaving: None,
             traffic: Traffic::default(),
             disconnects: 0,
             down_cause: DownCause::Closed,
@@ -196,6 +197,14 @@ impl Path {
         self.answers.clear();
     }
 
+    /// The session has no place for the path: it waits, as one whose peer left it.
+    pub fn drop_out(&mut self, now: Instant) {
+        self.leave_up(DownCause::PeerLeft);
+        if self.phase != Phase::Closed {
+            self.start_probing(now);
+        }
+    }
+
     /// Changes what a user may set.
     pub fn configure(&mut self, settings: LinkSettings) {
         self.settings = settings;
@@ -204,7 +213,14 @@ impl Path {
 
     /// Says goodbye on this path with the next frame.
     pub fn leave(&mut self) {
-        self.leaving = self.phase == Phase::Up;
+        if self.phase == Phase::Up {
+            self.leaving.get_or_insert(Control::Leave);
+        }
+    }
+
+    /// Says goodbye for the whole session with the next frame.
+    pub fn end_session(&mut self) {
+        self.leaving = (self.phase == Phase::Up).then_some(Control::Close);
     }
 
     /// A new session begins: its counters start at 0, and a path that waits for answers asks at once.
@@ -299,8 +315,8 @@ impl Path {
             return Some(errand);
         }
         let to = self.place.filter(|_| self.phase != Phase::Closed)?;
-        if core::mem::take(&mut self.leaving) {
-            return Some(Errand { frame: Control::Leave, to, pad_to: 0 });
+        if let Some(frame) = self.leaving.take() {
+            return Some(Errand { frame, to, pad_to: 0 });
         }
         if now >= self.probe_at && self.may_probe() {
             return Some(Errand { frame: self.send_probe(now), to, pad_to: 0 });

@@ -242,7 +242,8 @@ impl Rate {
         let losses = u64::from(heard.lost).saturating_mul(8);
         let is_shallow = heard.lost >= 8 && losses > u64::from(heard.arrived);
         if over >= 2 || heard.queue > threshold + START_QUEUE_CLEAR || is_shallow {
-            let rate = self.busy_rate(heard).unwrap_or_else(|| per_second(heard.bytes, heard.interval).min(self.recent));
+            let rate =
+                self.busy_rate(heard).unwrap_or_else(|| per_second(heard.bytes, heard.interval).min(self.recent));
             self.capacity = Some(rate.max(LEAST_PACE));
             self.begin_drain(heard, DRAIN_LIMIT, true);
             return;

@@ -48,6 +48,8 @@ pub struct Session<const LINKS: usize> {
     aead: Aead,
     own_index: SessionIndex,
     peer_index: SessionIndex,
+    /// Links the peer takes.
+    peer_links: u8,
     /// The next counter of each link.
     counters: [u64; LINKS],
     windows: [ReplayWindow<REPLAY_WORDS>; LINKS],
@@ -73,6 +75,7 @@ impl<const LINKS: usize> Session<LINKS> {
             aead: established.aead,
             own_index: established.own_index,
             peer_index: established.peer_index,
+            peer_links: established.peer.max_links,
             counters: [0; LINKS],
             windows: [const { ReplayWindow::new() }; LINKS],
             used_since: None,
@@ -89,6 +92,12 @@ impl<const LINKS: usize> Session<LINKS> {
     #[must_use]
     pub const fn aead(&self) -> Aead {
         self.aead
+    }
+
+    /// Links the peer takes: numbers below this.
+    #[must_use]
+    pub const fn peer_links(&self) -> usize {
+        self.peer_links as usize
     }
 
     /// Data went either way.
@@ -166,7 +175,7 @@ impl<const LINKS: usize> Session<LINKS> {
     /// Opens the data packet in `packet`, whose header is `header`, in place: on success `packet` is the body, and its
     /// counter is seen. A packet seen before costs no decryption.
     pub fn open(&mut self, header: &DataHeader, packet: &mut Packet) -> Result<u64, DropReason> {
-        let window = self.windows.get_mut(usize::from(header.link)).ok_or(DropReason::Malformed)?;
+        let window = self.windows.get_mut(usize::from(header.link)).ok_or(DropReason::TooManyLinks)?;
         let near = window.highest().map_or(0, |highest| highest.saturating_add(1));
         let counter = widen(u64::from(header.counter_low), 32, near);
         if window.check(counter) != Seen::Never {

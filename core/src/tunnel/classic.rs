@@ -5,6 +5,7 @@ use core::net::SocketAddr;
 
 use crate::memory::classic::{AUTH_BODY, AUTH_OK_BODY, Kind};
 use crate::memory::pool::{Pool, Slot};
+use crate::stages::allow::is_allowed;
 use crate::stages::classify::FlowKey;
 use crate::stages::ingress::{CodelLaw, Popped};
 use crate::stages::open::{Opened, Opener};
@@ -18,6 +19,7 @@ use crate::words::ecn::Ecn;
 use crate::words::event::Event;
 use crate::words::ids::{Epoch, LinkId, Order};
 use crate::words::limits::{EGRESS_SLOTS, MAX_LINKS};
+use crate::words::network::{MAX_ALLOWED, Network};
 use crate::words::time::{Duration, Instant};
 
 use super::bond::Bond;
@@ -55,6 +57,8 @@ struct Member {
 #[derive(Debug)]
 pub struct Tunnel<const LINKS: usize, const WINDOW: usize> {
     config: Config,
+    /// The inner source addresses the peer may use; any when empty.
+    allowed: heapless::Vec<Network, MAX_ALLOWED>,
     sealer: Sealer,
     opener: Opener,
     epoch: Epoch,
@@ -83,6 +87,7 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
             opener: Opener::new(config.key.clone(), config.cleartext_data, epoch),
             bond: Bond::new(config.medium, config.mtu, config.reorder, key),
             config,
+            allowed: heapless::Vec::new(),
             epoch,
             random,
             members: [const { None }; LINKS],
@@ -102,6 +107,11 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
         self.bond.mtu = config.mtu;
         self.bond.reordering = config.reorder;
         self.config = Config { role: self.config.role, medium: self.config.medium, ..config };
+    }
+
+    /// Has the peer send from these networks only, where it is one of several: at most [`MAX_ALLOWED`].
+    pub fn allow(&mut self, networks: &[Network]) {
+        self.allowed = networks.iter().copied().take(MAX_ALLOWED).collect();
     }
 
     /// Changes the largest inner IP packet, in bytes.
@@ -348,6 +358,10 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
         match header.kind {
             Kind::Data if phase != Phase::Up => Err((slot, DropReason::LinkNotUp)),
             Kind::Data => {
+                let inner = pool.packet(&slot).map_or(&[][..], |packet| packet.as_bytes());
+                if !is_allowed(inner, self.config.medium, &self.allowed) {
+                    return Err((slot, DropReason::NotAllowed));
+                }
                 let order = header.ordered.then_some((0, header.order));
                 let wait = reorder::Wait { at: arrival.at, patience: self.hold() };
                 self.bond.deliver(pool, order, slot, wait)

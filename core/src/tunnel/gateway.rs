@@ -117,7 +117,23 @@ impl Gateway {
         }
         self.read = self.read.saturating_add(1);
         let ephemeral = Ephemeral::from_random(self.random.bytes());
-        responder.read(&knock, ephemeral).map(Admission::Claim)
+        let mut claim = responder.read(&knock, ephemeral)?;
+        claim.showed_cookie = self.guard.admits(&knock, arrival.from, arrival.at);
+        Ok(Admission::Claim(claim))
+    }
+
+    /// Demands a cookie of the sender of an initiation that was read, because its peer's engine found the claim
+    /// [`Contended`](HandshakeError::Contended). The question is written to `out`.
+    pub fn challenge(&mut self, datagram: &[u8], arrival: Arrival, out: &mut [u8]) -> Admission {
+        let responders = [&self.keys, &self.secret];
+        let knock = responders.into_iter().flatten().find_map(|responder| responder.inspect(datagram).ok());
+        match knock {
+            Some(knock) => {
+                let challenge = self.guard.challenge(&knock, arrival.from, self.random.array(), arrival.at);
+                answer(&challenge, arrival, out)
+            }
+            None => Admission::Drop(DropReason::Handshake),
+        }
     }
 
     fn refuse(&mut self, datagram: &[u8], error: HandshakeError, arrival: Arrival, out: &mut [u8]) -> Admission {

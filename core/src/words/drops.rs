@@ -39,11 +39,15 @@ pub enum DropReason {
     Handshake,
     /// A queue stood for too long or grew too large, or a packet came marked whose transport understands no mark.
     Congestion,
+    /// A packet from the device to an address that is no peer's.
+    NoPeer,
+    /// A packet of a link beyond those that the two ends agreed on.
+    TooManyLinks,
 }
 
 impl DropReason {
     /// Every reason, in the order of their counters.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Malformed,
         Self::Unknown,
         Self::Unauthentic,
@@ -61,6 +65,8 @@ impl DropReason {
         Self::NotAllowed,
         Self::Handshake,
         Self::Congestion,
+        Self::NoPeer,
+        Self::TooManyLinks,
     ];
 
     /// The reason as a word for status output, lower case with underscores.
@@ -84,6 +90,8 @@ impl DropReason {
             Self::NotAllowed => "not_allowed",
             Self::Handshake => "handshake",
             Self::Congestion => "congestion",
+            Self::NoPeer => "no_peer",
+            Self::TooManyLinks => "too_many_links",
         }
     }
 }
@@ -106,6 +114,13 @@ impl Drops {
     pub fn count(&mut self, reason: DropReason) {
         if let Some(count) = self.counts.get_mut(reason as usize) {
             *count = count.saturating_add(1);
+        }
+    }
+
+    /// Counts what `others` counted.
+    pub fn add(&mut self, others: &Self) {
+        for (count, other) in self.counts.iter_mut().zip(others.counts) {
+            *count = count.saturating_add(other);
         }
     }
 
@@ -140,5 +155,8 @@ mod tests {
             assert_eq!(drops.of(reason), 1);
         }
         assert_eq!(drops.total(), DropReason::ALL.len() as u64);
+        let twice = drops;
+        drops.add(&twice);
+        assert!(drops.iter().all(|(_, count)| count == 2));
     }
 }

@@ -22,6 +22,8 @@ pub enum Event {
     TunnelDown,
     /// Both ends have new keys (protocol 2).
     NewSession,
+    /// The peer ended the session; its links go down without waiting for a timeout (protocol 2).
+    SessionEnded,
     /// The largest inner packet has changed to this many bytes (protocol 2).
     MtuChanged(u16),
     /// The peer sent something of the handshake that was not accepted, or refused this end's, for this reason

@@ -7,4 +7,5 @@ pub mod ecn;
 pub mod event;
 pub mod ids;
 pub mod limits;
+pub mod network;
 pub mod time;

@@ -16,14 +16,24 @@ pub(crate) const USUAL_PATH_MTU: u16 = 1500;
 impl Config {
     /// The largest inner packet, in bytes, that needs no fragments on a path of `path_mtu` bytes over `family`.
     pub(crate) fn inner_mtu(&self, path_mtu: u32, family: Family) -> u16 {
-        let ip_header = match family {
-            Family::V4 => IPV4_HEADER,
-            Family::V6 => IPV6_HEADER,
-        };
         let own = match (self.general.protocol, self.general.cleartext_data) {
             (Protocol::Two, _) => DATA_OVERHEAD,
             (Protocol::Classic, false) => CLASSIC_OVERHEAD,
             (Protocol::Classic, true) => CLASSIC_HEADER,
+        };
+        self.inner_mtu_under(own, path_mtu, family)
+    }
+
+    /// The same towards the peer of a server of protocol 2 that speaks the classic protocol.
+    pub(crate) fn inner_mtu_of_classic_peer(&self, path_mtu: u32, family: Family) -> u16 {
+        self.inner_mtu_under(CLASSIC_OVERHEAD, path_mtu, family)
+    }
+
+    /// The same under a protocol's `own` bytes around each packet.
+    fn inner_mtu_under(&self, own: usize, path_mtu: u32, family: Family) -> u16 {
+        let ip_header = match family {
+            Family::V4 => IPV4_HEADER,
+            Family::V6 => IPV6_HEADER,
         };
         let frame = match self.general.tuntap {
             DeviceKind::Tun => 0,

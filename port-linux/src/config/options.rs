@@ -221,6 +221,8 @@ pub const OPTIONS: &[OptionSpec] = &[
     option(Peer, "public_key", V::PublicKey, Unset, "The peer's key, from `mlvpn pubkey` there"),
     option(Peer, "secret", V::SharedSecret, Unset,
         "From `mlvpn gensecret`, the same on both sides: besides the keys, or instead of them"),
+    option(Peer, "password", V::Password, Unset,
+        "Of the one peer of a server that still speaks the classic protocol: its password, instead of keys"),
     option(Peer, "remotehost", V::Host, RequiredIn("client"),
         "Name or address of the server; of several peers the first that answers is used"),
     option(Peer, "remoteport", V::Port, RequiredIn("client"), "UDP port of the server"),

@@ -82,7 +82,7 @@ fn is_same_peer(one: &Peer, other: &Peer, mode: Option<Mode>) -> bool {
 /// What a server of several peers needs: to tell them apart, and to know whose each network is.
 pub(crate) fn shares_of_a_server(file: &Arc<str>, peers: &[Placed<'_>], reports: &mut Reports) {
     let has = |section: &Section, option: &str| section.entries.iter().any(|entry| entry.key == option);
-    let mut keyless: Option<&Peer> = None;
+    let (mut keyless, mut classic): (Option<&Peer>, Option<&Peer>) = (None, None);
     for (peer, section) in peers {
         if peer.allowed.is_empty() && !has(section, "allowed_ips") {
             let advice = "add the networks of this peer, as allowed_ips = 10.42.43.2/32; a server with several peers \
@@ -96,6 +96,14 @@ pub(crate) fn shares_of_a_server(file: &Arc<str>, peers: &[Placed<'_>], reports:
                 reports.push(error(file, section, "public_key", message, RUN_PUBKEY));
             }
             keyless = keyless.or(Some(peer));
+        }
+        if peer.password.is_some() {
+            if let Some(first) = classic {
+                let message = format!("given, as for [peer {}]", quotable(&first.name));
+                let advice = "give one peer a password at most: nothing in a classic datagram tells whose it is";
+                reports.push(error(file, section, "password", message, advice));
+            }
+            classic = classic.or(Some(peer));
         }
     }
     networks(file, peers, reports);
@@ -140,7 +148,7 @@ mod tests {
         };
         let allowed = networks.iter().map(network).collect();
         let (name, remotehost) = (name.to_owned(), None);
-        (Peer { name, public_key: None, secret: None, remotehost, remoteport: None, allowed }, &SECTION)
+        (Peer { name, public_key: None, secret: None, password: None, remotehost, remoteport: None, allowed }, &SECTION)
     }
 
     /// Pseudorandom numbers of one seed: the multiplier is Knuth's for 64 bits.

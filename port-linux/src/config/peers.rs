@@ -72,11 +72,13 @@ fn peer(file: &Arc<str>, section: &Section, own: &Own<'_>, reports: &mut Reports
         name: name(section).unwrap_or_default().to_owned(),
         public_key: read.public_key("public_key"),
         secret: read.shared_secret("secret"),
+        password: read.password(),
         remotehost: read.host("remotehost"),
         remoteport: read.port("remoteport"),
         allowed: read.networks("allowed_ips"),
     };
     report_credentials(&mut read, own);
+    report_password(&mut read, own);
     match own.mode {
         Some(Mode::Server) => leave_out_place(&mut peer, &mut read),
         Some(Mode::Client) => report_place(&peer, &mut read),
@@ -90,7 +92,7 @@ fn peer(file: &Arc<str>, section: &Section, own: &Own<'_>, reports: &mut Reports
 
 /// Each peer proves itself by a key or by a secret.
 fn report_credentials(read: &mut SectionReader<'_>, own: &Own<'_>) {
-    if read.find("public_key").is_some() || read.find("secret").is_some() {
+    if ["public_key", "secret", "password"].iter().any(|name| read.find(name).is_some()) {
         return;
     }
     let advice = match own.general.private_key {
@@ -101,6 +103,19 @@ fn report_credentials(read: &mut SectionReader<'_>, own: &Own<'_>) {
         }
     };
     read.missing("public_key", advice);
+}
+
+/// A password makes the peer one of the classic protocol, which only a server serves: a client that asked in both would
+/// end up with the weaker one whenever somebody kept the answers of the other from it.
+fn report_password(read: &mut SectionReader<'_>, own: &Own<'_>) {
+    let Some((_, entry)) = read.find("password") else { return };
+    if own.mode == Some(Mode::Client) {
+        let advice = "remove the line, or set protocol = classic and the password in [general]";
+        read.fail(entry, "a client does not fall back to the classic protocol".to_owned(), advice);
+    } else if read.find("public_key").is_some() || read.find("secret").is_some() {
+        let advice = "remove the password, or make it two peers";
+        read.fail(entry, "a peer of protocol 2 has no password besides its key or secret".to_owned(), advice);
+    }
 }
 
 /// A server waits for its peers, wherever they are.

@@ -13,7 +13,11 @@ use super::values::SectionReader;
 
 /// Options of `[general]` that only the classic protocol uses, and what protocol 2 has instead.
 const CLASSIC_ONLY: [(&str, &str); 2] = [
-    ("password", "remove the line; peers are known by their public_key or secret"),
+    (
+        "password",
+        "remove the line; peers are known by their public_key or secret, and a server knows one peer of the \
+                  classic protocol by a password in its [peer NAME]",
+    ),
     ("cleartext_data", "remove the line; all data is sealed"),
 ];
 const PRIVATE_KEY: &str = "private_key";
@@ -87,8 +91,10 @@ fn report_unused(file: &Arc<str>, document: &Document, reports: &mut Reports) {
 /// Whether a section is a peer. With the classic protocol every name can be a link's, so there only one is that says what
 /// no link can.
 pub(crate) fn is_peer(section: &Section, protocol: Protocol) -> bool {
+    let has = |kind, entry: &Entry| options::find(kind, &entry.key).is_some();
+    // A password is more likely one of [general] that stands in the wrong place.
     let only_peers_have = |entry: &Entry| {
-        options::find(SectionKind::Peer, &entry.key).is_some() && options::find(SectionKind::Link, &entry.key).is_none()
+        has(SectionKind::Peer, entry) && !has(SectionKind::Link, entry) && !has(SectionKind::General, entry)
     };
     peers::name(section).is_some() && (protocol == Protocol::Two || section.entries.iter().any(only_peers_have))
 }

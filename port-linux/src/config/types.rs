@@ -88,7 +88,7 @@ pub struct General {
     pub protocol: Protocol,
     /// This end's key; present when a peer has a public key, and never with the classic protocol.
     pub private_key: Option<PrivateKey>,
-    /// The classic protocol's shared secret; empty with protocol 2, where nothing may be derived from it.
+    /// The classic protocol's shared secret; empty with protocol 2, where a peer has it that speaks the classic one.
     pub password: Secret,
     /// Script run when the device or a link goes up or down.
     pub statuscommand: Option<PathBuf>,
@@ -168,7 +168,8 @@ impl Link {
     }
 }
 
-/// A `[peer NAME]` of protocol 2. Without a public key it has a secret; on a client `remotehost` and `remoteport` are
+/// A `[peer NAME]` of protocol 2. It has a public key, a secret or both, or on a server the password by which one peer that
+/// speaks the classic protocol is served besides. On a client `remotehost` and `remoteport` are
 /// always present, on a server never.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
@@ -178,6 +179,8 @@ pub struct Peer {
     pub public_key: Option<PublicKey>,
     /// What both know besides the keys, or instead of them. On a server one peer at most has it instead.
     pub secret: Option<SharedSecret>,
+    /// The classic protocol's shared secret, on a server, of one peer at most, which then has neither key nor secret.
+    pub password: Option<Secret>,
     /// The server's address or name, not yet resolved.
     pub remotehost: Option<String>,
     /// The server's UDP port, not 0.

@@ -5,6 +5,7 @@
 use mlvpn_core::memory::pool::{Pool, Slot};
 use mlvpn_core::tunnel::peer::Peer;
 use mlvpn_core::tunnel::{Arrival, Transmit};
+use mlvpn_core::words::drops::Drops;
 use mlvpn_core::words::event::Event;
 use mlvpn_core::words::limits::MAX_LINKS;
 use mlvpn_core::words::time::Instant;
@@ -63,6 +64,12 @@ impl Client {
     /// Events of the engine that carries the traffic. What a scout has to tell is told once it does.
     pub(super) fn poll_event(&mut self) -> Option<Event> {
         self.active.poll_event()
+    }
+
+    pub(super) fn drops(&self) -> Drops {
+        let mut drops = Drops::new();
+        self.both().for_each(|engine| drops.add(engine.drops()));
+        drops
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {

@@ -4,8 +4,9 @@
 use std::net::SocketAddr;
 
 use mlvpn_core::memory::pool::{Pool, Slot};
-use mlvpn_core::state::link::{LinkSettings, Phase};
+use mlvpn_core::state::link::{Link, LinkSettings, Phase};
 use mlvpn_core::tunnel::{Arrival, Transmit, Tunnel};
+use mlvpn_core::words::drops::Drops;
 use mlvpn_core::words::event::{Event, Health};
 use mlvpn_core::words::ids::LinkId;
 use mlvpn_core::words::limits::MAX_LINKS;
@@ -17,7 +18,8 @@ use super::server::Server;
 /// Packets a client's reorder buffer can hold: 1,024 of 1,428 bytes are 200 ms at 60 Mbit/s.
 pub(super) const WINDOW: usize = 1024;
 
-/// One of the three. Links of a server of protocol 2 are its sockets; a peer's links are told apart by [`Source`].
+/// One of the three. A server of protocol 2 has sockets where the others have links; its peers' links are told apart by
+/// [`Source`].
 pub(super) enum Engine {
     /// Either end of the classic protocol.
     Classic(Box<Tunnel<MAX_LINKS, WINDOW>>),
@@ -67,7 +69,7 @@ impl Engine {
             Self::Client(client) => client.both_mut().for_each(|engine| {
                 engine.set_link(id, settings);
             }),
-            Self::Server(_) => {}
+            Self::Server(server) => server.set_link(id, settings, now),
         }
     }
 
@@ -81,7 +83,7 @@ impl Engine {
                     client.active.open_link(id, server, interface_mtu, now);
                 }
             }
-            Self::Server(_) => {}
+            Self::Server(server) => server.open_link(id, now),
         }
     }
 
@@ -89,7 +91,7 @@ impl Engine {
         match self {
             Self::Classic(tunnel) => tunnel.close_link(id),
             Self::Client(client) => client.both_mut().for_each(|engine| engine.close_link(id)),
-            Self::Server(_) => {}
+            Self::Server(server) => server.close_link(id),
         }
     }
 
@@ -97,7 +99,7 @@ impl Engine {
         match self {
             Self::Classic(tunnel) => tunnel.remove_link(id),
             Self::Client(client) => client.both_mut().for_each(|engine| engine.remove_link(id)),
-            Self::Server(_) => {}
+            Self::Server(server) => server.remove_link(id),
         }
     }
 
@@ -106,17 +108,23 @@ impl Engine {
         match self {
             Self::Classic(tunnel) => tunnel.disconnect_link(id),
             Self::Client(client) => client.active.leave_link(id),
-            Self::Server(_) => {}
+            Self::Server(server) => server.leave_link(id),
         }
     }
 
     /// Says goodbye to everyone with the next datagrams.
     pub(super) fn leave(&mut self) {
-        for index in 0..MAX_LINKS {
-            self.leave_link(LinkId::new(index));
+        match self {
+            Self::Classic(tunnel) => (0..MAX_LINKS).for_each(|index| tunnel.disconnect_link(LinkId::new(index))),
+            Self::Client(client) => client.both_mut().for_each(super::client::ServerEngine::close),
+            Self::Server(server) => server.leave(),
         }
+    }
+
+    /// Has every link of a server's peers be down, which the next events tell; elsewhere links end with their sockets.
+    pub(super) fn close_peers(&mut self) {
         if let Self::Server(server) = self {
-            server.leave();
+            server.close_peers();
         }
     }
 
@@ -132,18 +140,9 @@ impl Engine {
     /// What is known of a link; a server of protocol 2 knows its peers' instead.
     pub(super) fn link(&self, source: Source, id: LinkId) -> Option<LinkFacts> {
         match (self, source) {
-            (Self::Classic(tunnel), _) => {
-                let link = tunnel.link(id)?;
-                Some(LinkFacts {
-                    phase: link.phase(),
-                    health: link.health(),
-                    loss_percent: link.loss_percent(),
-                    rtt: link.rtt().smoothed(),
-                    last_heard: link.last_heard(),
-                })
-            }
+            (Self::Classic(tunnel), _) => tunnel.link(id).map(classic_facts),
             (Self::Client(client), _) => client.active.link(id).map(facts),
-            (Self::Server(server), Source::Peer(place)) => server.link(place, id).map(facts),
+            (Self::Server(server), Source::Peer(place)) => server.link(place, id),
             (Self::Server(_), Source::Tunnel) => None,
         }
     }
@@ -156,6 +155,16 @@ pub(super) fn facts(path: &mlvpn_core::state::path::Path) -> LinkFacts {
         loss_percent: path.loss_percent(),
         rtt: path.rtt().smoothed(),
         last_heard: path.last_heard(),
+    }
+}
+
+pub(super) fn classic_facts(link: &Link) -> LinkFacts {
+    LinkFacts {
+        phase: link.phase(),
+        health: link.health(),
+        loss_percent: link.loss_percent(),
+        rtt: link.rtt().smoothed(),
+        last_heard: link.last_heard(),
     }
 }
 
@@ -208,6 +217,15 @@ impl Engine {
 
     pub(super) fn clear<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>) {
         either!(self, engine => engine.clear(pool));
+    }
+
+    /// Every drop, by reason.
+    pub(super) fn drops(&self) -> Drops {
+        match self {
+            Self::Classic(tunnel) => *tunnel.drops(),
+            Self::Client(client) => client.drops(),
+            Self::Server(server) => server.drops(),
+        }
     }
 
     /// The largest inner packet, in bytes, where the tunnel has one of its own.

@@ -75,6 +75,7 @@ impl Worker {
     fn use_server(&mut self, place: usize, now: Instant) -> std::io::Result<()> {
         let Some(peer) = self.config.peers.get(place) else { return Ok(()) };
         log_warn!(Topic::Protocol, "the server does not answer on any link; trying {}", peer.name);
+        self.engine.leave();
         for link in self.config.links.clone() {
             self.leave(&link.name, now)?;
         }
@@ -112,7 +113,9 @@ impl Worker {
 
     /// The first server answered: it carries the traffic again.
     fn come_back(&mut self, now: Instant) -> std::io::Result<()> {
-        self.engine.leave();
+        if let Engine::Client(client) = &mut self.engine {
+            client.active.close();
+        }
         self.pump(now)?;
         let Engine::Client(client) = &mut self.engine else { return Ok(()) };
         let Some(scout) = client.scout.take() else { return Ok(()) };

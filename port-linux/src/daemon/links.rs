@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use mlvpn_core::memory::classic::MAX_FIRST_BYTE;
 use mlvpn_core::words::ecn::Ecn;
 use mlvpn_core::words::limits::MAX_DATAGRAM;
 use mlvpn_core::words::time::{Duration, Instant};
@@ -11,9 +12,10 @@ use super::resolver::{Addresses, Question};
 use crate::backoff::Backoff;
 use crate::config;
 use crate::interface;
-use crate::log::RateLimit;
+use crate::log::{RateLimit, Topic};
+use crate::log_debug;
 use crate::netlink::Change;
-use crate::socket::{Family, LinkAddress, LinkSocket, OpenError, SendError};
+use crate::socket::{Family, Fragmentation, LinkAddress, LinkSocket, OpenError, SendError};
 
 /// A link's socket and what is needed to open it again.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub(super) struct LinkPort {
     asked: Option<u64>,
     /// A datagram the socket had no room for.
     unsent: Option<Unsent>,
+    /// What the socket was told to do with long datagrams.
+    fragmentation: Fragmentation,
 }
 
 #[derive(Debug)]
@@ -126,6 +130,7 @@ impl LinkPort {
             announced: None,
             asked: None,
             unsent: None,
+            fragmentation: Fragmentation::Kernel,
         }
     }
 
@@ -169,6 +174,7 @@ impl LinkPort {
             family,
         };
         self.remote = addresses.remote;
+        self.fragmentation = Fragmentation::Kernel;
         Ok(self.socket.insert(LinkSocket::open(&address)?))
     }
 
@@ -254,6 +260,9 @@ impl LinkPort {
     /// Sends a datagram.
     pub(super) fn send(&mut self, datagram: &[u8], to: SocketAddr, ecn: Ecn) -> Sent {
         let Some(socket) = &self.socket else { return Sent::Yes };
+        if let Err(why) = suit_fragmentation(socket, &mut self.fragmentation, datagram) {
+            log_debug!(Topic::Net, "{}: datagrams may be fragmented, or may not: {why}", self.config.name);
+        }
         match socket.send_to(datagram, to, ecn) {
             Ok(()) | Err(SendError::Refused(_)) => Sent::Yes,
             Err(SendError::WouldBlock) => {
@@ -301,6 +310,14 @@ impl LinkPort {
             self.unsent = Some(Unsent { bytes, len: datagram.len(), to, ecn });
         }
     }
+}
+
+/// Protocol 2 finds out what paths carry and so forbids fragments; the classic protocol needs them. A server of both
+/// sends both from one socket, which is told when the next datagram is of the other kind than the last.
+fn suit_fragmentation(socket: &LinkSocket, last: &mut Fragmentation, datagram: &[u8]) -> std::io::Result<()> {
+    let is_classic = datagram.first().is_some_and(|first| *first <= MAX_FIRST_BYTE);
+    let wanted = if is_classic { Fragmentation::Kernel } else { Fragmentation::Never };
+    if std::mem::replace(last, wanted) == wanted { Ok(()) } else { socket.set_fragmentation(wanted) }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::settings;
 use super::worker::Worker;
 use crate::config::{self, Changes, Config, Protocol, Report};
 use crate::log::Topic;
-use crate::{clock, log_info, log_warn};
+use crate::{log_info, log_warn};
 
 /// What the reports call the file.
 const FILE: &str = "mlvpn.conf";
@@ -66,9 +66,12 @@ impl Worker {
             self.leave(name, now)?;
         }
         if role_changed {
+            self.engine.leave();
             for link in self.config.links.clone() {
                 self.leave(&link.name, now)?;
             }
+            self.engine.close_peers();
+            self.pump(now)?;
         }
         self.config = newer;
         let mtu = self.config.general.mtu.unwrap_or(self.mtu);
@@ -76,7 +79,7 @@ impl Worker {
             self.failover = Failover::default();
             self.replace_engine(mtu)?;
         } else {
-            self.configure_engine(&changes)?;
+            self.configure_engine(&changes, now)?;
         }
         for link in self.config.links.clone() {
             match self.place_of(&link.name) {
@@ -100,29 +103,39 @@ impl Worker {
     }
 
     /// Has the running engine follow the configuration.
-    fn configure_engine(&mut self, changes: &Changes) -> std::io::Result<()> {
+    fn configure_engine(&mut self, changes: &Changes, now: Instant) -> std::io::Result<()> {
         match &mut self.engine {
             Engine::Classic(tunnel) => {
                 let mtu = tunnel.mtu();
                 tunnel.configure(settings::tunnel(&self.config, mtu));
             }
             Engine::Client(_) if changes.has_peers() => {
+                self.engine.leave();
                 for link in self.config.links.clone() {
-                    self.leave(&link.name, clock::now())?;
+                    self.leave(&link.name, now)?;
                 }
                 self.failover = Failover::default();
                 self.replace_engine(self.mtu)?;
             }
             Engine::Client(_) => {}
             Engine::Server(server) => {
-                for name in changes.peers_removed.iter().chain(&changes.peers_changed) {
+                let gone = || changes.peers_removed.iter().chain(&changes.peers_changed);
+                gone().for_each(|name| server.leave_peer(name));
+                self.pump(now)?;
+                if let Engine::Server(server) = &mut self.engine {
+                    gone().for_each(|name| server.close_peer(name));
+                }
+                // The log and the status command are told of its links by its name.
+                self.pump(now)?;
+                let Engine::Server(server) = &mut self.engine else { return Ok(()) };
+                for name in gone() {
                     log_info!(Topic::Config, "{name}: peer removed or changed");
                     server.remove_peer(name, &mut self.pool);
                 }
                 for name in changes.peers_added.iter().chain(&changes.peers_changed) {
                     let Some(peer) = self.config.peers.iter().find(|peer| peer.name == *name) else { continue };
                     log_info!(Topic::Config, "{name}: peer added");
-                    server.add_peer(settings::peer_settings(&self.config, peer), settings::random()?);
+                    server.add_peer(settings::peer_settings(&self.config, peer), settings::random()?, now);
                 }
             }
         }

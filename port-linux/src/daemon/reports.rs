@@ -43,6 +43,9 @@ impl Worker {
             Happening::TunnelUp => self.run_script(ScriptEvent::TunnelUp, None),
             Happening::TunnelDown => self.run_script(ScriptEvent::TunnelDown, None),
             Happening::NewSession => log_debug!(Topic::Protocol, "{}: new keys", self.peer_name(source)),
+            Happening::SessionEnded => {
+                log_info!(Topic::Protocol, "{}: ended the session", self.peer_name(source));
+            }
             // A server's peers share its device: each one's engine answers what is too big for it.
             Happening::MtuChanged(mtu) if source == Source::Tunnel => self.set_device_mtu(mtu),
             Happening::MtuChanged(mtu) => log_debug!(Topic::Protocol, "{}: mtu {mtu}", self.peer_name(source)),
@@ -129,9 +132,9 @@ impl Worker {
         Ok(())
     }
 
-    /// DISCONNECT on every link that is up, then the link events for the status command.
+    /// Says goodbye to every peer on every link that is up, then tells the status command of the links.
     pub(super) fn say_goodbye(&mut self) -> io::Result<()> {
-        log_info!(Topic::Protocol, "ending: saying goodbye to the peer");
+        log_info!(Topic::Protocol, "ending: saying goodbye");
         let now = clock::now();
         self.engine.leave();
         self.pump(now)?;
@@ -142,14 +145,28 @@ impl Worker {
             for index in 0..self.links.len() {
                 self.flush(index)?;
             }
+            // What a full socket kept from being said.
+            self.pump(now)?;
         }
         for index in 0..self.links.len() {
             self.shut_link(index);
         }
+        self.engine.close_peers();
         while let Some((source, event)) = self.engine.poll_event() {
             self.report(source, event, now);
         }
+        self.tell_drops();
         Ok(())
+    }
+
+    /// Why packets went no further, by number.
+    fn tell_drops(&self) {
+        let drops = self.engine.drops();
+        let counted: Vec<_> = drops.iter().filter(|(_, count)| *count > 0).collect();
+        if !counted.is_empty() {
+            let told: Vec<_> = counted.iter().map(|(reason, count)| format!("{} {count}", reason.name())).collect();
+            log_info!(Topic::Protocol, "packets dropped: {}", told.join(", "));
+        }
     }
 }
 

@@ -17,9 +17,12 @@ use mlvpn_core::words::time::Duration;
 
 use super::client::{Client, ServerEngine};
 use super::engine::Engine;
-use super::server::{PeerSettings, Server};
-use crate::config::{self, Config, DeviceKind, Link, Mode, Protocol};
+use super::peer_engine::PEER_LINKS;
+use super::server::{Credentials, PeerSettings, Server};
+use crate::clock;
+use crate::config::{self, Config, DeviceKind, Link, Mode, Protocol, Secret, USUAL_PATH_MTU};
 use crate::script::ScriptEnvironment;
+use crate::socket::Family;
 
 /// Handshakes a server reads in a second before it demands cookies: 287 us each on one core, so 3 % of it.
 const UNGUARDED_HANDSHAKES: u32 = 100;
@@ -56,7 +59,7 @@ pub(super) fn engine(config: &Config, mtu: u16, server: usize, number: u16) -> i
 pub(super) fn client_engine(config: &Config, place: usize, number: u16) -> io::Result<Box<ServerEngine>> {
     let peer = config.peers.get(place).ok_or_else(|| io::Error::other("no such [peer] section"))?;
     let credentials = client_credentials(config, peer);
-    Ok(Box::new(Peer::client(peer_config(config, &[]), credentials, number, random()?)))
+    Ok(Box::new(Peer::client(peer_config(config, &[], MAX_LINKS), credentials, number, random()?)))
 }
 
 /// A server with its peers.
@@ -67,7 +70,7 @@ fn new_server(config: &Config, seed: [u8; 32]) -> io::Result<Server> {
     let gateway = Gateway::new(keys, secret, UNGUARDED_HANDSHAKES, seed);
     let mut server = Server::new(gateway, medium(config.general.tuntap));
     for peer in &config.peers {
-        server.add_peer(peer_settings(config, peer), random()?);
+        server.add_peer(peer_settings(config, peer), random()?, clock::now());
     }
     Ok(server)
 }
@@ -76,18 +79,39 @@ fn new_server(config: &Config, seed: [u8; 32]) -> io::Result<Server> {
 pub(super) fn peer_settings(config: &Config, peer: &config::Peer) -> PeerSettings {
     PeerSettings {
         name: peer.name.clone(),
-        public_key: peer.public_key,
-        secret: shared_secret(peer),
-        config: peer_config(config, &peer.allowed),
+        networks: peer.allowed.clone(),
+        credentials: match &peer.password {
+            Some(password) => Credentials::Classic(classic_peer(config, password)),
+            None => Credentials::Two {
+                public_key: peer.public_key,
+                secret: shared_secret(peer),
+                config: Box::new(peer_config(config, &peer.allowed, PEER_LINKS)),
+            },
+        },
     }
 }
 
-fn peer_config(config: &Config, allowed: &[Network]) -> PeerConfig {
+/// A server's configuration towards the peer that speaks the classic protocol, until its sockets are open and tell the
+/// MTU.
+fn classic_peer(config: &Config, password: &Secret) -> tunnel::Config {
+    let usual = config.inner_mtu_of_classic_peer(u32::from(USUAL_PATH_MTU), Family::V4);
+    tunnel::Config {
+        role: Role::Server,
+        medium: medium(config.general.tuntap),
+        key: ClassicKey::from_password(password.expose()),
+        cleartext_data: false,
+        mtu: config.general.mtu.map_or(usual, |mtu| mtu.min(usual)),
+        reorder: config.general.reorder_buffer_size > 0,
+    }
+}
+
+/// What an engine that takes `links` links is told.
+fn peer_config(config: &Config, allowed: &[Network], links: usize) -> PeerConfig {
     PeerConfig {
         medium: medium(config.general.tuntap),
         max_mtu: config.general.mtu.unwrap_or_else(|| config.usual_inner_mtu()),
         reorder: config.general.reorder_buffer_size > 0,
-        offer: Offer { aes_in_hardware: has_aes(), max_links: u8::try_from(MAX_LINKS).unwrap_or(u8::MAX) },
+        offer: Offer { aes_in_hardware: has_aes(), max_links: u8::try_from(links).unwrap_or(u8::MAX) },
         allowed: allowed.iter().copied().collect(),
     }
 }

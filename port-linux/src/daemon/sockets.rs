@@ -14,12 +14,12 @@ use super::links::{Failure, LinkPort, Loudness};
 use super::resolver::{self, Addresses, Resolver};
 use super::settings;
 use super::worker::{Worker, link_token};
-use crate::config::{Protocol, USUAL_PATH_MTU};
+use crate::config::USUAL_PATH_MTU;
 use crate::log::Topic;
 use crate::netlink::Change;
 use crate::privilege::Request;
 use crate::reactor::{Interest, Token};
-use crate::socket::{Fragmentation, LinkSocket, outgoing_mtu};
+use crate::socket::{LinkSocket, outgoing_mtu};
 use crate::{clock, log_debug, log_info, log_warn};
 
 impl Worker {
@@ -111,11 +111,6 @@ impl Worker {
         let Some(socket) = port.socket() else { return };
         let remote = port.remote();
         let mtu = outgoing_mtu(socket.address(), remote).ok().flatten().unwrap_or(u32::from(USUAL_PATH_MTU));
-        if self.config.general.protocol == Protocol::Two
-            && let Err(why) = socket.set_fragmentation(Fragmentation::Never)
-        {
-            log_warn!(Topic::Net, "{}: datagrams may be fragmented: {why}", port.config.name);
-        }
         self.engine.open_link(LinkId::new(index), remote, u16::try_from(mtu).unwrap_or(u16::MAX), now);
         self.engine.handle_timeout(now);
         self.refresh_mtu();
@@ -194,16 +189,25 @@ impl Worker {
     /// Computes the MTU from the open links and tells the engine and the device, unless the user fixed it.
     pub(super) fn refresh_mtu(&mut self) {
         let open = self.links.iter().flatten().filter_map(|port| Some((port.socket()?.address(), port.remote())));
-        let computed = open.map(|(address, remote)| {
-            let path = outgoing_mtu(address, remote).ok().flatten().unwrap_or(u32::from(USUAL_PATH_MTU));
-            self.config.inner_mtu(path, address.family)
+        let paths = open.map(|(address, remote)| {
+            (outgoing_mtu(address, remote).ok().flatten().unwrap_or(u32::from(USUAL_PATH_MTU)), address.family)
         });
-        let Some(mtu) = self.config.general.mtu.or(computed.min()) else { return };
-        if let Engine::Classic(tunnel) = &mut self.engine
-            && mtu != tunnel.mtu()
-        {
-            tunnel.set_mtu(mtu);
-            self.set_device_mtu(mtu);
+        let (config, configured) = (&self.config, self.config.general.mtu);
+        match &mut self.engine {
+            Engine::Classic(tunnel) => {
+                let computed = paths.map(|(path, family)| config.inner_mtu(path, family)).min();
+                let Some(mtu) = configured.or(computed).filter(|mtu| *mtu != tunnel.mtu()) else { return };
+                tunnel.set_mtu(mtu);
+                self.set_device_mtu(mtu);
+            }
+            Engine::Server(server) => {
+                // The device is the other peers', too: this one's engine answers what is too big for it.
+                let computed = paths.map(|(path, family)| config.inner_mtu_of_classic_peer(path, family));
+                if let Some(mtu) = computed.chain(configured).min() {
+                    server.set_classic_mtu(mtu);
+                }
+            }
+            Engine::Client(_) => {}
         }
     }
 

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! The stage that needs no rights: two engines, two TCP stacks and the links between them in this process.
+//! The stage that needs no rights: two engines of protocol 2, two TCP stacks and the links between them in this process.
 //!
 //! Everything is sans-IO and runs up to the time it is told, so it plays in real and in virtual time alike.
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use mlvpn_core::state::keys::ClassicKey;
+use mlvpn_core::state::handshake::Offer;
+use mlvpn_core::state::identity::SharedSecret;
 use mlvpn_core::state::link::{LinkSettings, Phase, Role};
-use mlvpn_core::tunnel::Config;
+use mlvpn_core::tunnel::peer::config::PeerConfig;
 use mlvpn_core::words::event::Health;
 use mlvpn_core::words::ids::{LinkId, Medium};
 use mlvpn_core::words::limits::EGRESS_SLOTS;
@@ -58,11 +59,13 @@ impl Emulated {
 impl Stage for Emulated {
     fn open(&mut self, links: &[usize], now: Instant) -> Result<(), String> {
         let mut world = World::new(now);
-        let key = ClassicKey::from_password(b"of both ends of the demo, which are in one process");
+        // Both ends are in this process, so what they share need not be kept from anybody.
+        let secret = SharedSecret::from_random((*b"both ends of the demo share this").into());
+        let offer = Offer { aes_in_hardware: false, max_links: MAX_LINKS as u8 };
+        let allowed = std::iter::empty().collect();
+        let config = PeerConfig { medium: Medium::Ip, max_mtu: TUNNEL_MTU, reorder: true, offer, allowed };
         let mut add = |role, seed| {
-            let (key, medium) = (key.clone(), Medium::Ip);
-            let config = Config { role, medium, key, cleartext_data: false, mtu: TUNNEL_MTU, reorder: true };
-            let mut tunnel = End::new(config, seed);
+            let mut tunnel = End::new(role, config.clone(), secret.clone(), seed);
             for &index in links {
                 tunnel.open_link(index, self.settings(role, index), now);
             }
@@ -138,15 +141,17 @@ impl Scene {
     fn link_reading(&self, index: usize, duplex: Option<Duplex>) -> LinkReading {
         let Some(duplex) = duplex else { return LinkReading::default() };
         let counters = self.world.link(duplex.down).counters();
-        let ends = [self.user, self.far].map(|id| self.world.endpoint(id).tunnel.tunnel().link(LinkId::new(index)));
+        let ends = [self.user, self.far].map(|id| self.world.endpoint(id).tunnel.peer().link(LinkId::new(index)));
         // The sender's view decides where packets go; the tunnel is up when it is at both ends.
         let [Some(user), Some(far)] = ends else { return LinkReading::default() };
+        // A link's MTU is found out within a few round trips; TCP would begin with smaller segments before that.
+        let is_ready = user.phase() == Phase::Up && user.is_measured() && far.is_measured();
         LinkReading {
             carried_bytes: counters.carried_bytes,
             offered: counters.offered,
             lost: counters.lost.total(),
             round_trip: far.rtt().smoothed().or(user.rtt().smoothed()),
-            state: if user.phase() == Phase::Up { state(far.phase(), far.health()) } else { LinkState::Connecting },
+            state: if is_ready { state(far.phase(), far.health()) } else { LinkState::Connecting },
         }
     }
 }

@@ -13,7 +13,7 @@ use portable_atomic::AtomicU64;
 use mlvpn_core::words::time::{Duration, Instant};
 
 use super::daemon::{Daemon, PrivateDirectory, link_name};
-use super::plan::{LINK_MTU, Plan, TUNNEL_MTU};
+use super::plan::{CLASSIC_MTU, LINK_MTU, Plan};
 use super::record::{LinkReading, LinkState, Reading};
 use super::run::Stage;
 use crate::lab::kernel::{Pair, round_trips};
@@ -106,7 +106,7 @@ impl Kernel {
     fn config(&self, is_user: bool, links: &[usize]) -> String {
         let mode = if is_user { "client" } else { "server" };
         let mut text = format!(
-            "[general]\nmode = \"{mode}\"\ninterface_name = \"{DEVICE}\"\npassword = \"{}\"\nmtu = {TUNNEL_MTU}\n\
+            "[general]\nmode = \"{mode}\"\ninterface_name = \"{DEVICE}\"\npassword = \"{}\"\nmtu = {CLASSIC_MTU}\n\
              reorder_buffer_size = 1024\n",
             self.password
         );
@@ -181,7 +181,7 @@ impl Stage for Kernel {
         scene.far.watch()?;
         if !scene.is_addressed && scene.user.has_device() && scene.far.has_device() {
             for (namespace, address) in [(&self.user, USER), (&self.far, FAR)] {
-                let configured = namespace.configure(DEVICE, u32::from(TUNNEL_MTU), &[(address, PREFIX)]);
+                let configured = namespace.configure(DEVICE, u32::from(CLASSIC_MTU), &[(address, PREFIX)]);
                 if let Err(error) = configured {
                     // A daemon that ended took its device along, and says why itself.
                     thread::sleep(FAREWELL);

@@ -75,7 +75,7 @@ mod tests {
             \n\
             Longest gap in delivered data: 12 ms with all links, 2.95 s around the pull.\n\
             Mbit/s: TCP payload, in percent of the rates of the links that were there;\n\
-            headers leave at most 92.5 % of a link to payload.";
+            headers leave at most 93.4 % of a link to payload.";
         let table = render(&plan, &record);
         assert!(table.starts_with(expected), "{table}");
         assert!(table.lines().all(|line| line.chars().count() < 80), "{table}");

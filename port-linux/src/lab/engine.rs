@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! One end of a tunnel as an [`Endpoint`]: the engine and its packets, with made-up addresses instead of sockets.
+//! One end of a protocol-2 tunnel as an [`Endpoint`]: the engine, a server's gateway, and their packets, with made-up
+//! addresses instead of sockets.
 //!
 //! Ports 0 to `LINKS - 1` are the links, where sealed datagrams pass; port [`TunnelEnd::DEVICE`] is the tunnel device,
 //! where inner packets do. Time is an argument, so it runs in virtual and in real time alike.
@@ -9,8 +10,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
 
 use mlvpn_core::memory::pool::Pool;
+use mlvpn_core::memory::two::MessageKind;
+use mlvpn_core::state::handshake::{HandshakeError, Identity, Responder};
+use mlvpn_core::state::identity::SharedSecret;
 use mlvpn_core::state::link::{LinkSettings, Role};
-use mlvpn_core::tunnel::{Arrival, Config, Tunnel};
+use mlvpn_core::tunnel::gateway::{Admission, Gateway};
+use mlvpn_core::tunnel::peer::Peer;
+use mlvpn_core::tunnel::peer::config::{ClientCredentials, PeerConfig};
+use mlvpn_core::tunnel::{Arrival, Transmit};
 use mlvpn_core::words::ecn::Ecn;
 use mlvpn_core::words::event::Event;
 use mlvpn_core::words::ids::LinkId;
@@ -25,6 +32,12 @@ const DEVICE_QUEUE: usize = 500;
 /// Events kept for whoever asks; the oldest go first.
 const EVENTS_KEPT: usize = 1024;
 
+/// Handshakes a server reads in a second without a cookie: there is one client, which asks twice a second.
+const UNGUARDED_HANDSHAKES: u32 = 100;
+
+/// What every link's interface carries, in bytes: Ethernet's.
+const LINK_MTU: u16 = 1500;
+
 /// The port both ends' links have: MLVPN's usual one.
 const UDP_PORT: u16 = 5080;
 
@@ -32,8 +45,13 @@ const UDP_PORT: u16 = 5080;
 ///
 /// `SLOTS` must hold the reorder window, the engine's queue and one packet in hand.
 pub struct TunnelEnd<const LINKS: usize, const WINDOW: usize, const SLOTS: usize> {
-    role: Role,
-    tunnel: Box<Tunnel<LINKS, WINDOW>>,
+    peer: Box<Peer<LINKS, WINDOW>>,
+    /// A server's, with the secret its client shares.
+    gateway: Option<(Gateway, SharedSecret)>,
+    /// What the gateway answers, and on which link.
+    answers: VecDeque<(usize, Vec<u8>)>,
+    /// A server's links, of which it learns from its client: their settings until then.
+    expected: Vec<Option<LinkSettings>>,
     pool: Box<Pool<SLOTS>>,
     /// Packets from the device that the engine has no room for yet.
     waiting: VecDeque<Vec<u8>>,
@@ -48,7 +66,7 @@ pub struct TunnelEnd<const LINKS: usize, const WINDOW: usize, const SLOTS: usize
 impl<const LINKS: usize, const WINDOW: usize, const SLOTS: usize> std::fmt::Debug for TunnelEnd<LINKS, WINDOW, SLOTS> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TunnelEnd")
-            .field("role", &self.role)
+            .field("role", &self.role())
             .field("waiting", &self.waiting.len())
             .field("overflowed", &self.overflowed)
             .finish_non_exhaustive()
@@ -59,40 +77,67 @@ impl<const LINKS: usize, const WINDOW: usize, const SLOTS: usize> TunnelEnd<LINK
     /// The port of the tunnel device.
     pub const DEVICE: usize = LINKS;
 
-    /// An end without links. `seed` draws the nonces: random where datagrams leave the process, fixed where a run is to
-    /// be repeated.
+    /// An end without links, of two that share `secret`. `seed` draws its ephemeral keys and more: random where datagrams
+    /// leave the process, fixed where a run is to be repeated.
     ///
     /// # Panics
     /// When the machine has no memory for the packets or no thread to lay them out.
     #[must_use]
-    pub fn new(config: Config, seed: [u8; 32]) -> Self {
+    pub fn new(role: Role, config: PeerConfig, secret: SharedSecret, seed: [u8; 32]) -> Self {
         const { assert!(SLOTS > WINDOW + EGRESS_SLOTS, "packets held and waiting leave none to receive into") };
-        let role = config.role;
-        let (tunnel, pool) = on_a_large_stack(move || (Box::new(Tunnel::new(config, seed)), Box::new(Pool::new())));
-        let (waiting, delivered, events) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
-        Self { role, tunnel, pool, waiting, overflowed: 0, delivered, events, out: vec![0; MAX_DATAGRAM].into() }
+        let gateway = (role == Role::Server).then(|| {
+            let responder = Responder::new(Identity::Secret(secret.clone()));
+            (Gateway::new(None, Some(responder), UNGUARDED_HANDSHAKES, seed), secret.clone())
+        });
+        let (peer, pool) = on_a_large_stack(move || {
+            let peer = match role {
+                Role::Client => Peer::client(config, ClientCredentials::Secret(secret), 0, seed),
+                Role::Server => Peer::server(config, 0, seed),
+            };
+            (Box::new(peer), Box::new(Pool::new()))
+        });
+        Self {
+            peer,
+            gateway,
+            answers: VecDeque::new(),
+            expected: vec![None; LINKS],
+            pool,
+            waiting: VecDeque::new(),
+            overflowed: 0,
+            delivered: VecDeque::new(),
+            events: VecDeque::new(),
+            out: vec![0; MAX_DATAGRAM].into(),
+        }
     }
 
-    /// Adds a link and opens it: a client begins to ask for it at once.
+    const fn role(&self) -> Role {
+        if self.gateway.is_some() { Role::Server } else { Role::Client }
+    }
+
+    /// Adds a link and opens it: a client begins to ask for it at once, a server takes it when its client does.
     ///
     /// # Panics
     /// When the engine has no place for a link of this number.
     pub fn open_link(&mut self, index: usize, settings: LinkSettings, now: Instant) {
-        let id = LinkId::new(index);
-        assert!(self.tunnel.set_link(id, settings, now), "link {index} of {LINKS}");
-        let remote = (self.role == Role::Client).then(|| address(Role::Server, index));
-        self.tunnel.open_link(id, remote, now);
+        assert!(index < LINKS, "link {index} of {LINKS}");
+        match self.role() {
+            Role::Client => {
+                self.peer.set_link(LinkId::new(index), settings);
+                self.peer.open_link(LinkId::new(index), address(Role::Server, index), LINK_MTU, now);
+            }
+            Role::Server => self.expected[index] = Some(settings),
+        }
     }
 
     /// The engine, to look at.
     #[must_use]
-    pub const fn tunnel(&self) -> &Tunnel<LINKS, WINDOW> {
-        &self.tunnel
+    pub const fn peer(&self) -> &Peer<LINKS, WINDOW> {
+        &self.peer
     }
 
     /// The engine, to change; what that makes it send leaves with the next datagrams.
-    pub const fn tunnel_mut(&mut self) -> &mut Tunnel<LINKS, WINDOW> {
-        &mut self.tunnel
+    pub const fn peer_mut(&mut self) -> &mut Peer<LINKS, WINDOW> {
+        &mut self.peer
     }
 
     /// The next thing that happened; of many never asked for, the last thousand.
@@ -107,27 +152,59 @@ impl<const LINKS: usize, const WINDOW: usize, const SLOTS: usize> TunnelEnd<LINK
     }
 
     fn receive(&mut self, index: usize, datagram: &[u8], now: Instant) {
+        let from = match self.role() {
+            Role::Client => Role::Server,
+            Role::Server => Role::Client,
+        };
+        let arrival = Arrival { link: LinkId::new(index), from: address(from, index), ecn: Ecn::NotEct, at: now };
+        if datagram.first().copied().and_then(MessageKind::of) == Some(MessageKind::Initiation) {
+            return self.knock(datagram, arrival);
+        }
         let Some(slot) = self.pool.take() else { return self.overflowed += 1 };
         if !self.pool.packet_mut(&slot).is_some_and(|packet| packet.copy_from(datagram)) {
             // Longer than any datagram of a tunnel: a socket would have cut it short.
             return self.pool.put(slot);
         }
-        let peer = match self.role {
-            Role::Client => Role::Server,
-            Role::Server => Role::Client,
-        };
-        let arrival = Arrival { link: LinkId::new(index), from: address(peer, index), ecn: Ecn::NotEct, at: now };
-        self.tunnel.receive(&mut self.pool, slot, arrival);
+        self.peer.receive(&mut self.pool, slot, arrival);
         self.deliver();
+        self.peer.handle_timeout(now);
+        self.set_learned_link(index);
+    }
+
+    /// A question for a session, which only a server answers.
+    fn knock(&mut self, datagram: &[u8], arrival: Arrival) {
+        let Some((gateway, secret)) = &mut self.gateway else { return };
+        let mut out = [0; MAX_DATAGRAM];
+        let mut admission = gateway.knock(datagram, arrival, &mut out);
+        if let Admission::Claim(claim) = admission {
+            admission = match self.peer.answer(claim, secret, arrival, &mut out) {
+                Ok(transmit) => Admission::Answer(transmit),
+                Err(HandshakeError::Contended) => gateway.challenge(datagram, arrival, &mut out),
+                Err(_) => return,
+            };
+        }
+        if let Admission::Answer(Transmit { link, len, .. }) = admission {
+            self.answers.push_back((link.index(), out.get(..len).unwrap_or_default().to_vec()));
+        }
+    }
+
+    /// A server gives a link its settings once it has learned of it.
+    fn set_learned_link(&mut self, index: usize) {
+        let id = LinkId::new(index);
+        if self.peer.link(id).is_some()
+            && let Some(settings) = self.expected.get_mut(index).and_then(Option::take)
+        {
+            self.peer.set_link(id, settings);
+        }
     }
 
     fn take_from_device(&mut self, now: Instant) {
-        while self.tunnel.has_room()
+        while self.peer.has_room()
             && let Some(packet) = self.waiting.pop_front()
         {
             let Some(slot) = self.pool.take() else { return self.waiting.push_front(packet) };
             if self.pool.packet_mut(&slot).is_some_and(|place| place.copy_from(&packet)) {
-                self.tunnel.send(&mut self.pool, slot, now);
+                self.peer.send(&mut self.pool, slot, now);
                 self.deliver();
             } else {
                 self.overflowed += 1;
@@ -138,14 +215,14 @@ impl<const LINKS: usize, const WINDOW: usize, const SLOTS: usize> TunnelEnd<LINK
 
     /// At once after every call that may release packets, as the engine demands: it holds no more than its window.
     fn deliver(&mut self) {
-        while let Some(slot) = self.tunnel.poll_deliver() {
+        while let Some(slot) = self.peer.poll_deliver() {
             self.delivered.extend(self.pool.packet(&slot).map(|packet| packet.as_bytes().to_vec()));
             self.pool.put(slot);
         }
     }
 
     fn note_events(&mut self) {
-        while let Some(event) = self.tunnel.poll_event() {
+        while let Some(event) = self.peer.poll_event() {
             if self.events.len() == EVENTS_KEPT {
                 self.events.pop_front();
             }
@@ -166,20 +243,23 @@ impl<const LINKS: usize, const WINDOW: usize, const SLOTS: usize> Endpoint for T
     }
 
     fn on_timer(&mut self, now: Instant) {
-        self.tunnel.handle_timeout(now);
+        self.peer.handle_timeout(now);
         self.deliver();
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        self.tunnel.poll_timeout().map(|deadline| deadline.at)
+        self.peer.poll_timeout().map(|deadline| deadline.at)
     }
 
     fn poll_transmit(&mut self, now: Instant) -> Option<(usize, Vec<u8>)> {
         self.take_from_device(now);
+        if let Some(answer) = self.answers.pop_front() {
+            return Some(answer);
+        }
         if let Some(packet) = self.delivered.pop_front() {
             return Some((Self::DEVICE, packet));
         }
-        if let Some(transmit) = self.tunnel.poll_transmit(&mut self.pool, now, &mut self.out) {
+        if let Some(transmit) = self.peer.poll_transmit(&mut self.pool, now, &mut self.out) {
             let datagram = self.out.get(..transmit.len).unwrap_or_default().to_vec();
             return Some((transmit.link.index(), datagram));
         }
@@ -210,7 +290,7 @@ fn on_a_large_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
 mod tests {
     use super::super::virtual_time::{EndpointId, Port, World};
     use super::*;
-    use mlvpn_core::state::keys::ClassicKey;
+    use mlvpn_core::state::handshake::Offer;
     use mlvpn_core::state::link::Phase;
     use mlvpn_core::words::drops::DropReason;
     use mlvpn_core::words::ids::Medium;
@@ -244,15 +324,16 @@ mod tests {
         }
     }
 
-    fn config(role: Role) -> Config {
-        let key = ClassicKey::from_password(b"of a test");
-        Config { role, medium: Medium::Ip, key, cleartext_data: false, mtu: 1428, reorder: true }
+    fn config() -> PeerConfig {
+        let offer = Offer { aes_in_hardware: false, max_links: 2 };
+        PeerConfig { medium: Medium::Ip, max_mtu: 1500, reorder: true, offer, allowed: std::iter::empty().collect() }
     }
 
     fn two_ends(links: &[&str]) -> (World<Station>, EndpointId, EndpointId) {
         let mut world = World::new(Instant::ORIGIN);
         let [client, server] = [(Role::Client, 1), (Role::Server, 2)].map(|(role, seed)| {
-            let mut end = End::new(config(role), [seed; 32]);
+            let secret = SharedSecret::from_random([9; 32].into());
+            let mut end = End::new(role, config(), secret, [seed; 32]);
             for index in 0..links.len() {
                 end.open_link(index, LinkSettings::default(), Instant::ORIGIN);
             }
@@ -280,8 +361,8 @@ mod tests {
         let (mut world, client, server) = two_ends(&["10mbit/5ms", "1mbit/30ms"]);
         world.run_for(Duration::from_millis(200)).expect("time passes");
         for id in [client, server] {
-            let tunnel = world.endpoint(id).end.tunnel();
-            assert!((0..2).all(|link| tunnel.link(LinkId::new(link)).expect("open").phase() == Phase::Up));
+            let peer = world.endpoint(id).end.peer();
+            assert!((0..2).all(|link| peer.link(LinkId::new(link)).expect("open").phase() == Phase::Up));
         }
         let sent: Vec<_> = (0..40).map(|n| ip_packet(100 + n)).collect();
         for packet in &sent {
@@ -315,7 +396,7 @@ mod tests {
         world.endpoint_mut(client).on_datagram(End::DEVICE, ip_packet(1500), now);
         world.run_for(Duration::from_millis(1)).expect("time passes");
         let station = world.endpoint(client);
-        assert_eq!(station.end.tunnel().drops().of(DropReason::TooBig), 1);
+        assert_eq!(station.end.peer().drops().of(DropReason::TooBig), 1);
         assert_eq!(station.device.len(), 1);
         assert_eq!(station.device[0][9], 1, "ICMP");
     }

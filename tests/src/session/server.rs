@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use mlvpn_core::memory::pool::Pool;
 use mlvpn_core::memory::two::{DataHeader, MessageKind};
-use mlvpn_core::state::handshake::{Claim, Identity, Responder};
+use mlvpn_core::state::handshake::{Claim, HandshakeError, Identity, Responder};
 use mlvpn_core::state::identity::{PublicKey, SharedSecret};
 use mlvpn_core::tunnel::gateway::{Admission, Gateway};
 use mlvpn_core::tunnel::peer::Peer;
@@ -29,6 +29,8 @@ pub struct Server<const LINKS: usize, const WINDOW: usize> {
     pub ends: Vec<End<LINKS, WINDOW>>,
     /// The clients' keys.
     pub by_key: BTreeMap<PublicKey, u16>,
+    /// The client that is known by a secret alone.
+    pub by_secret: Option<u16>,
     /// Secrets besides the keys, for clients that have one.
     pub secrets: BTreeMap<u16, SharedSecret>,
     /// What was dropped before an engine saw it.
@@ -48,6 +50,7 @@ impl<const LINKS: usize, const WINDOW: usize> Server<LINKS, WINDOW> {
             gateway: Gateway::new(Some(keys), None, UNGUARDED, keys::seed(seed)),
             ends: Vec::new(),
             by_key: BTreeMap::new(),
+            by_secret: None,
             secrets: BTreeMap::new(),
             drops: Drops::new(),
             claims: 0,
@@ -60,6 +63,15 @@ impl<const LINKS: usize, const WINDOW: usize> Server<LINKS, WINDOW> {
         let number = u16::try_from(self.ends.len()).expect("few clients");
         self.by_key.insert(*keys::pair(number).public_key(), number);
         self.ends.push(End::new(Peer::server(config, number, keys::seed(seed))));
+    }
+
+    /// Knows the client of this number by a secret alone from now on.
+    pub fn know_by_secret(&mut self, number: u16, secret: SharedSecret, seed: u64) {
+        self.by_key.retain(|_, other| *other != number);
+        self.by_secret = Some(number);
+        let keys = Responder::new(Identity::Keys(keys::pair(keys::SERVER)));
+        let secret = Responder::new(Identity::Secret(secret));
+        self.gateway = Gateway::new(Some(keys), Some(secret), UNGUARDED, keys::seed(seed));
     }
 
     /// Handles a datagram; returns an answer that the gateway gives, and the engine that was touched.
@@ -95,6 +107,14 @@ impl<const LINKS: usize, const WINDOW: usize> Server<LINKS, WINDOW> {
             Admission::Claim(claim) => {
                 self.claims += 1;
                 self.admit(claim, arrival, &mut out)
+                    .or_else(|error| match error {
+                        HandshakeError::Contended => match self.gateway.challenge(bytes, arrival, &mut out) {
+                            Admission::Answer(transmit) => Ok(transmit),
+                            _ => Err(error),
+                        },
+                        _ => Err(error),
+                    })
+                    .ok()
             }
             Admission::Answer(transmit) => Some(transmit),
             Admission::Drop(reason) => {
@@ -108,10 +128,14 @@ impl<const LINKS: usize, const WINDOW: usize> Server<LINKS, WINDOW> {
         })
     }
 
-    fn admit(&mut self, claim: Claim, arrival: Arrival, out: &mut [u8]) -> Option<Transmit> {
-        let number = *self.by_key.get(&claim.public_key?)?;
+    fn admit(&mut self, claim: Claim, arrival: Arrival, out: &mut [u8]) -> Result<Transmit, HandshakeError> {
+        let number = match &claim.public_key {
+            Some(key) => self.by_key.get(key).copied(),
+            None => self.by_secret,
+        };
+        let number = number.ok_or(HandshakeError::WrongKey)?;
         let secret = self.secrets.get(&number).cloned().unwrap_or_else(SharedSecret::none);
         self.answers += 1;
-        self.ends[usize::from(number)].peer.answer(claim, &secret, arrival, out).ok()
+        self.ends[usize::from(number)].peer.answer(claim, &secret, arrival, out)
     }
 }

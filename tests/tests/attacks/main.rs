@@ -12,6 +12,7 @@ mod reflection;
 mod replayed_data;
 mod replayed_handshake;
 mod stale_keys;
+mod too_many_links;
 mod truncation;
 mod wrong_key;
 mod wrong_secret;
@@ -84,11 +85,16 @@ fn established(world: &mut World, number: u16) -> Established {
 
 /// A data packet that the test seals with the client's key.
 fn sealed(keys: &Established, counter: u64, control: bool, body: &[u8]) -> Vec<u8> {
+    sealed_on(0, keys, counter, control, body)
+}
+
+/// The same on another link than the first.
+fn sealed_on(link: u8, keys: &Established, counter: u64, control: bool, body: &[u8]) -> Vec<u8> {
     use mlvpn_core::memory::two::{DATA_HEADER, DataFlags, DataHeader, data_nonce};
     let header = DataHeader {
         flags: DataFlags { control, ..DataFlags::default() },
         receiver: keys.peer_index,
-        link: 0,
+        link,
         domain: 0,
         counter_low: u32::try_from(counter & 0xffff_ffff).expect("32 bits"),
         order_low: 0,
@@ -97,6 +103,6 @@ fn sealed(keys: &Established, counter: u64, control: bool, body: &[u8]) -> Vec<u
     let mut datagram = header.emit().to_vec();
     datagram.resize(DATA_HEADER + body.len() + 16, 0);
     let (aad, rest) = datagram.split_at_mut(DATA_HEADER);
-    assert!(keys.send.seal(&data_nonce(0, counter), aad, body, rest));
+    assert!(keys.send.seal(&data_nonce(link, counter), aad, body, rest));
     datagram
 }

@@ -2,6 +2,7 @@
 //! A recorded initiation comes again: while its session lives, after the server started anew, and in masses.
 
 use mlvpn_core::words::event::Event;
+use mlvpn_core::words::time::Duration;
 use mlvpn_tests::session::keys;
 use mlvpn_tests::session::world::{Flight, World};
 
@@ -71,6 +72,51 @@ fn repeating_one_recording_for_ever_keeps_nobody_from_new_keys() {
     }
     assert!(world.end(SERVER).take_events().contains(&Event::NewSession));
     assert_carries(&mut world, 0);
+}
+
+/// How long new keys take to be made, from a second before they are due, while old recordings come from the client's own
+/// addresses or not.
+fn time_to_new_keys(seed: u64, replays: bool) -> Duration {
+    let (mut world, mut recording) = handshake(seed);
+    for _ in 0..5 {
+        world.restart_client(0, keys::config(), keys::credentials(0));
+        world.run_for(secs(1));
+    }
+    recording.extend(world.sent.iter().filter(|flight| flight.bytes[0] == 0x80).cloned());
+    let initiations: Vec<_> = recording.into_iter().filter(|flight| flight.is_up).collect();
+    assert!(initiations.len() > 5);
+    world.records = false;
+    world.clients[0].wires.iter_mut().for_each(|wire| wire.delay = millis(60));
+    world.stream_both(0..1_100, 200, millis(100));
+    world.end(SERVER).events.clear();
+    let sources: Vec<_> = world.clients[0].wires.iter().map(|wire| wire.client).collect();
+    let begun = world.now();
+    let mut round = 0;
+    while !world.end(SERVER).events.iter().any(|(_, event)| *event == Event::NewSession) {
+        if round % 20 == 0 {
+            world.stream_both(0..1, 200, millis(1));
+        }
+        if replays {
+            world.inject_up(sources[round % sources.len()], &initiations[round % initiations.len()].bytes);
+        }
+        // Slow enough that no cookie is demanded for the mass of them.
+        world.run_for(millis(11));
+        round += 1;
+        assert!(world.now().since(begun) < secs(200), "seed {seed}: no new keys");
+    }
+    let taken = world.now().since(begun);
+    assert_carries(&mut world, 5_000);
+    taken
+}
+
+#[test]
+fn recordings_from_the_clients_own_address_delay_new_keys_by_one_round_trip() {
+    for seed in 0..5 {
+        let (calm, disturbed) = (time_to_new_keys(560 + seed, false), time_to_new_keys(560 + seed, true));
+        println!("seed {}: new keys after {calm:?}, with replays after {disturbed:?}", 560 + seed);
+        // A round trip of 120 ms for the cookie, and what the test's own steps take.
+        assert!(disturbed < calm + millis(200), "{disturbed:?} instead of {calm:?}");
+    }
 }
 
 #[test]

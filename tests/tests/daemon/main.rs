@@ -2,10 +2,12 @@
 //! The real daemon in network namespaces. Needs root, /dev/net/tun and `ip`; says so and passes without.
 
 mod addresses;
+mod both_protocols;
 mod carry;
 mod ending;
 mod mistakes;
 mod packets;
+mod peers;
 mod protocol2;
 mod reload;
 

@@ -113,8 +113,10 @@ fn peers_are_added_and_removed_without_a_restart_and_speak_only_for_themselves()
     both.1.expect_log(&["other: peer removed"]);
     carry_both_ways(&network);
     both.1.reload(&server.without_section("peer router"));
+    both.1.expect_calls(&["rtun_down router.0", "tuntap_down"]);
     both.1.expect_log(&["router: peer removed"]);
-    both.0.expect_log(&["l1: silent"]);
+    both.0.expect_log(&["office: ended the session", "l1: down, the peer disconnected"]);
+    both.0.expect_calls(&["rtun_down l1", "tuntap_down"]);
 }
 
 #[test]

@@ -4,11 +4,13 @@
 mod basics;
 mod clocks;
 mod crowd;
+mod goodbyes;
 mod links;
 mod paths;
 mod rekeying;
 mod restarts;
 mod schedules;
+mod shared_secret;
 
 use mlvpn_core::words::ids::LinkId;
 use mlvpn_core::words::time::Duration;

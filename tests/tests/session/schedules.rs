@@ -16,7 +16,7 @@ use mlvpn_tests::session::world::World;
 
 use super::{CLIENT, SERVER, millis, secs};
 
-/// How long the session may take to heal once its underlay is sound.
+/// How long the session may take to heal once its underlay is sound, as `core/PROTOCOL.md` states it.
 const HEALS_WITHIN: Duration = Duration::from_secs(10);
 
 const SCHEDULES: u64 = 1_000;

@@ -32,6 +32,8 @@ pub enum HandshakeError {
     NotAwaited,
     /// A key of low order or all zeros takes part, which would give a session that everyone can read.
     BadKey,
+    /// Another claim of the same peer awaits its proof, and the sender of this one has not shown that it is where it says.
+    Contended,
     /// The peer cannot do without these features, which are not known here.
     Features(u32),
 }

@@ -52,7 +52,8 @@ const NUMBERINGS: usize = DOMAINS + 1;
 /// Claims answered whose client has not yet proved that it holds the keys: a replayed initiation takes one place, and
 /// must not take the place of the client's own.
 /// The first place is for claims from where the peer is proved to be; who replays several recordings from elsewhere only
-/// has the others.
+/// has the others. Who replays them from the client's address cannot show a cookie, without which no claim takes
+/// another's place.
 const UNPROVED: usize = 3;
 
 /// A claim that was answered.
@@ -137,6 +138,8 @@ pub struct Peer<const LINKS: usize, const WINDOW: usize> {
     unordered: ReplayWindow<REPLAY_WORDS>,
     /// Since when no link carries anything.
     lost_since: Option<Instant>,
+    /// The peer ended the session, which was not told yet.
+    has_ended: bool,
     told_up: bool,
     told_session: Option<SessionIndex>,
     told_mtu: u16,
@@ -186,6 +189,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             tops: [[0; LINKS]; NUMBERINGS],
             unordered: ReplayWindow::new(),
             lost_since: None,
+            has_ended: false,
             told_up: false,
             told_session: None,
             trouble: None,
@@ -255,6 +259,14 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
     pub fn leave_link(&mut self, id: LinkId) {
         if let Some(member) = self.member_mut(id) {
             member.path.leave();
+        }
+    }
+
+    /// Ends the session: the next datagrams say so on every link that is up, one of which is enough. The engine is to be
+    /// dropped once it has nothing more to send.
+    pub fn close(&mut self) {
+        for member in self.members.iter_mut().flatten() {
+            member.path.end_session();
         }
     }
 

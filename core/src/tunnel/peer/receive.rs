@@ -5,7 +5,7 @@ use crate::memory::control::{self, Control};
 use crate::memory::packet::Packet;
 use crate::memory::pool::{Pool, Slot};
 use crate::memory::two::{DATA_OVERHEAD, DataHeader, MessageKind};
-use crate::stages::allow::source_of;
+use crate::stages::allow::is_allowed;
 use crate::stages::reorder::Wait;
 use crate::state::arrivals::Arrived;
 use crate::state::estimate::apart;
@@ -32,8 +32,9 @@ const REPAIR_SLACK: Duration = Duration::from_millis(8);
 /// The round trip while none is known.
 const HOLD_UNKNOWN: Duration = Duration::from_millis(100);
 
-/// A link that brought nothing for this long is not asked whether it overtook anything.
-const LIVE_SPAN: Duration = Duration::from_millis(300);
+/// A link that brought nothing for this long is not in use, and not asked whether it overtook anything. Long, because a
+/// link that comes into use again says nothing for as long as its first packet takes.
+const LIVE_SPAN: Duration = Duration::from_secs(5);
 
 /// Where order numbers are widened to before any was seen: far from 0, so that the first packets may be late ones.
 const FIRST_ORDER: u64 = 1 << 32;
@@ -69,7 +70,8 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
                     }
                     Err(reason) => return Err((slot, reason)),
                 };
-                if !self.is_allowed(pool.packet(&slot).map_or(&[], |packet| packet.as_bytes())) {
+                let inner = pool.packet(&slot).map_or(&[][..], |packet| packet.as_bytes());
+                if !is_allowed(inner, self.config.medium, &self.config.allowed) {
                     return Err((slot, DropReason::NotAllowed));
                 }
                 if let Err(reason) = self.bond.follow_ecn(pool, &slot, arrival.ecn) {
@@ -108,28 +110,22 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             return Err(DropReason::Malformed);
         }
         let counter = self.open_under(&header, packet, arrival.at)?;
+        if usize::from(header.link) >= self.max_links() {
+            return Err(DropReason::TooManyLinks);
+        }
         let id = LinkId::new(header.link.into());
         let from = Place { socket: u8::try_from(arrival.link.index()).unwrap_or(u8::MAX), address: arrival.from };
         let token = self.random.token();
         let is_current = self.current.as_ref().is_some_and(|session| session.own_index() == header.receiver);
         let member = self.member_or_join(id, arrival.at).ok_or(DropReason::LinkNotUp)?;
         member.path.hear(Sign { counter, bytes, from, token, at: arrival.at, is_current });
-        let mut is_data = true;
-        if header.flags.control {
-            let (frames, rest) = control::parse(packet.as_bytes()).map_err(|_| DropReason::Malformed)?;
-            let used = packet.len().saturating_sub(rest.len());
-            let is_padding = frames.iter().any(|frame| matches!(frame, Control::SizeProbe { .. }));
-            let claimed =
-                frames.iter().all(|frame| !matches!(frame, Control::SizeProbe { len } if usize::from(*len) != bytes));
-            if !claimed || !packet.trim_front(used) {
-                return Err(DropReason::Malformed);
-            }
-            is_data = !is_padding && !packet.is_empty();
-            let context = Context { id, session: header.receiver, from, sent_at: header.send_time, at: arrival.at };
-            for frame in &frames {
-                self.handle_frame(pool, frame, context);
-            }
-        } else if packet.is_empty() {
+        let context = Context { id, session: header.receiver, from, sent_at: header.send_time, at: arrival.at };
+        let is_data = if header.flags.control {
+            self.open_control(pool, slot, bytes, context)?
+        } else {
+            !pool.packet(slot).is_none_or(Packet::is_empty)
+        };
+        if !header.flags.control && !is_data {
             return Err(DropReason::Malformed);
         }
         if is_current {
@@ -161,6 +157,31 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         };
         let order = Order(widen(header.order_low.into(), 24, near));
         Ok(Some(InOrder { link: id, domain: header.domain, order }))
+    }
+
+    /// Acts on the control frames at the front of a packet that came as `bytes` of datagram. Whether an inner packet is
+    /// behind them, which the slot holds then.
+    fn open_control<const SLOTS: usize>(
+        &mut self,
+        pool: &mut Pool<SLOTS>,
+        slot: &Slot,
+        bytes: usize,
+        context: Context,
+    ) -> Result<bool, DropReason> {
+        let packet = pool.packet_mut(slot).ok_or(DropReason::Malformed)?;
+        let (frames, rest) = control::parse(packet.as_bytes()).map_err(|_| DropReason::Malformed)?;
+        let used = packet.len().saturating_sub(rest.len());
+        let is_padding = frames.iter().any(|frame| matches!(frame, Control::SizeProbe { .. }));
+        let claimed =
+            frames.iter().all(|frame| !matches!(frame, Control::SizeProbe { len } if usize::from(*len) != bytes));
+        if !claimed || !packet.trim_front(used) {
+            return Err(DropReason::Malformed);
+        }
+        let is_data = !is_padding && !packet.is_empty();
+        for frame in &frames {
+            self.handle_frame(pool, frame, context);
+        }
+        Ok(is_data)
     }
 
     fn note_arrival(&mut self, id: LinkId, arrived: Arrived) {
@@ -272,12 +293,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
                     self.tops = [[0; LINKS]; NUMBERINGS];
                 }
             }
-            Control::Close => {
-                self.current = None;
-                for member in self.members.iter_mut().flatten() {
-                    member.path.handle(&Control::Leave, from, at);
-                }
-            }
+            Control::Close => self.end_session(session, from, at),
             _ => {
                 if matches!(frame, Control::ProbeReply { .. } | Control::ChallengeReply { .. }) {
                     self.is_fresh = false;
@@ -288,13 +304,6 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             }
         }
         self.follow_mtu();
-    }
-
-    /// Whether the peer may send from the inner packet's source.
-    fn is_allowed(&self, inner: &[u8]) -> bool {
-        self.config.allowed.is_empty()
-            || source_of(inner, self.config.medium)
-                .is_some_and(|source| self.config.allowed.iter().any(|network| network.contains(source)))
     }
 
     /// The inner MTU follows the narrowest link that is up.

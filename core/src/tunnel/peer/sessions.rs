@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Sessions: handshake messages become keys, and new keys take the place of the old.
 
+use core::net::SocketAddr;
+
+use crate::memory::control::Control;
 use crate::memory::two::{MessageKind, RESPONSE, Refusal};
 use crate::state::handshake::{Claim, Established, HandshakeError};
 use crate::state::identity::SharedSecret;
-use crate::state::path::Path;
+use crate::state::path::Place;
 use crate::state::session::Session;
 use crate::tunnel::{Arrival, Transmit};
 use crate::words::ecn::Ecn;
@@ -13,7 +16,7 @@ use crate::words::ids::SessionIndex;
 use crate::words::time::{Duration, Instant};
 
 use super::client::Asking;
-use super::{Peer, Unproved};
+use super::{Peer, UNPROVED, Unproved};
 
 /// Old keys open stragglers for this long after the peer used the new ones; a packet may have been on its way over the
 /// slowest link.
@@ -25,8 +28,12 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
     /// used it, so that a replayed initiation displaces nothing. An initiation that comes again, because its client
     /// repeats it or somebody else does, gets the same answer again, which costs nothing.
     ///
+    /// A claim that awaits its proof yields its place only to one whose sender showed a cookie. So whoever replays
+    /// recordings, be it with the client's own address for a source, costs the client one round trip, for the cookie.
+    ///
     /// # Errors
-    /// Why the claim could not be answered.
+    /// Why the claim could not be answered. After [`HandshakeError::Contended`] the port has its gateway
+    /// [`challenge`](crate::tunnel::gateway::Gateway::challenge) the sender.
     pub fn answer(
         &mut self,
         claim: Claim,
@@ -50,18 +57,29 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         secret: &SharedSecret,
         arrival: Arrival,
     ) -> Result<[u8; RESPONSE], HandshakeError> {
+        let place = self.place_of_claim(arrival.from);
+        let is_free = self.unproved.get(place).is_some_and(Option::is_none);
+        if !is_free && !claim.showed_cookie {
+            return Err(HandshakeError::Contended);
+        }
         let (index, mac1) = (self.next_index(), claim.mac1);
         let mut response = [0; RESPONSE];
         let session = Session::new(claim.answer(secret, index, self.config.offer, &mut response)?);
-        let paths = self.members.iter().flatten().map(|member| &member.path);
-        let is_known = paths.filter_map(Path::place).any(|place| place.address == arrival.from);
-        if !is_known {
-            self.next_unproved = if self.next_unproved == 1 { 2 } else { 1 };
-        }
-        if let Some(place) = self.unproved.get_mut(if is_known { 0 } else { self.next_unproved }) {
+        if let Some(place) = self.unproved.get_mut(place) {
             *place = Some(Unproved { session, mac1, response });
         }
         Ok(response)
+    }
+
+    /// Which place of `unproved` a claim from `from` is to take.
+    fn place_of_claim(&mut self, from: SocketAddr) -> usize {
+        let mut paths = self.members.iter().flatten().filter_map(|member| member.path.place());
+        if paths.any(|place| place.address == from) {
+            return 0;
+        }
+        let free = (1..UNPROVED).find(|place| self.unproved.get(*place).is_some_and(Option::is_none));
+        self.next_unproved = free.unwrap_or(if self.next_unproved == 1 { 2 } else { 1 });
+        self.next_unproved
     }
 
     fn install(&mut self, session: Session<LINKS>, now: Instant) {
@@ -69,8 +87,37 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             self.previous = Some((old, now + STRAGGLERS));
         }
         self.lost_since = None;
+        let most = self.max_links();
+        for (number, member) in self.members.iter_mut().enumerate() {
+            let Some(member) = member else { continue };
+            if number < most {
+                member.path.new_session(now);
+            } else {
+                member.path.drop_out(now);
+                self.trouble = Some(Trouble("the other end takes fewer links; the last ones are not used"));
+            }
+        }
+    }
+
+    /// Links of the current session: numbers below this. Both ends say in the handshake how many they take.
+    pub(super) fn max_links(&self) -> usize {
+        let own = usize::from(self.config.offer.max_links).min(LINKS);
+        self.current.as_ref().map_or(own, |session| own.min(session.peer_links()))
+    }
+
+    /// The peer ended `session`: nothing of it opens any more, and a client asks for another. One that began meanwhile,
+    /// because the peer is back already, goes on.
+    pub(super) fn end_session(&mut self, session: SessionIndex, from: Place, now: Instant) {
+        self.previous.take_if(|(old, _)| old.own_index() == session);
+        if self.current.take_if(|current| current.own_index() == session).is_none() {
+            return;
+        }
+        self.has_ended = true;
         for member in self.members.iter_mut().flatten() {
-            member.path.new_session(now);
+            member.path.handle(&Control::Leave, from, now);
+        }
+        if let Some(asking) = &mut self.asking {
+            asking.begin(now);
         }
     }
 

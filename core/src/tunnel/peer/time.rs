@@ -30,7 +30,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Deadline> {
         let speaks = self.current.is_some();
-        let links = self.members.iter().enumerate().filter_map(|(index, member)| {
+        let links = self.members.iter().take(self.max_links()).enumerate().filter_map(|(index, member)| {
             let at = member.as_ref().filter(|member| speaks && !member.blocked)?.path.deadline()?;
             Some(Deadline { at, cause: Cause::Path(LinkId::new(index)) })
         });
@@ -70,6 +70,9 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
     pub fn poll_event(&mut self) -> Option<Event> {
         if let Some(trouble) = self.trouble.take() {
             return Some(Event::HandshakeTrouble(trouble));
+        }
+        if core::mem::take(&mut self.has_ended) {
+            return Some(Event::SessionEnded);
         }
         let session = self.current.as_ref().map(Session::own_index);
         if core::mem::replace(&mut self.told_session, session) != session && session.is_some() {

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The engine of one peer of a server, whichever protocol it speaks.
+
+use mlvpn_core::memory::pool::{Pool, Slot};
+use mlvpn_core::state::handshake::{Claim, HandshakeError};
+use mlvpn_core::state::identity::SharedSecret;
+use mlvpn_core::tunnel::peer::Peer;
+use mlvpn_core::tunnel::{Arrival, Transmit, Tunnel};
+use mlvpn_core::words::drops::Drops;
+use mlvpn_core::words::event::Event;
+use mlvpn_core::words::ids::LinkId;
+use mlvpn_core::words::limits::MAX_LINKS;
+use mlvpn_core::words::time::Instant;
+
+use super::engine::{LinkFacts, WINDOW, classic_facts, facts};
+
+/// Links one client may have.
+pub(super) const PEER_LINKS: usize = 8;
+
+/// Packets a peer's reorder buffer can hold.
+const PEER_WINDOW: usize = 256;
+
+/// An engine of protocol 2.
+pub(super) type PeerOfTwo = Peer<PEER_LINKS, PEER_WINDOW>;
+
+/// Of the one peer that speaks the classic protocol. Its links are the server's sockets.
+pub(super) type ClassicPeer = Tunnel<MAX_LINKS, WINDOW>;
+
+/// One of the two. Neither ever takes a datagram of the other's: the server tells them apart by their first byte.
+pub(super) enum PeerEngine {
+    Two(Box<PeerOfTwo>),
+    Classic(Box<ClassicPeer>),
+}
+
+/// Calls the same method of whichever engine it is.
+macro_rules! either {
+    ($engine:expr, $inner:ident => $call:expr) => {
+        match $engine {
+            PeerEngine::Two($inner) => $call,
+            PeerEngine::Classic($inner) => $call,
+        }
+    };
+}
+
+impl PeerEngine {
+    pub(super) fn send<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot, now: Instant) {
+        either!(self, engine => engine.send(pool, slot, now));
+    }
+
+    pub(super) fn receive<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot, arrival: Arrival) {
+        either!(self, engine => engine.receive(pool, slot, arrival));
+    }
+
+    /// Answers a claim; nobody claims to be the peer that speaks the classic protocol.
+    pub(super) fn answer(
+        &mut self,
+        claim: Claim,
+        secret: &SharedSecret,
+        arrival: Arrival,
+        out: &mut [u8],
+    ) -> Result<Transmit, HandshakeError> {
+        match self {
+            Self::Two(engine) => engine.answer(claim, secret, arrival, out),
+            Self::Classic(_) => Err(HandshakeError::WrongKey),
+        }
+    }
+
+    pub(super) fn poll_deliver(&mut self) -> Option<Slot> {
+        either!(self, engine => engine.poll_deliver())
+    }
+
+    pub(super) fn poll_transmit<const SLOTS: usize>(
+        &mut self,
+        pool: &mut Pool<SLOTS>,
+        now: Instant,
+        out: &mut [u8],
+    ) -> Option<Transmit> {
+        either!(self, engine => engine.poll_transmit(pool, now, out))
+    }
+
+    pub(super) fn poll_event(&mut self) -> Option<Event> {
+        either!(self, engine => engine.poll_event())
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        either!(self, engine => engine.poll_timeout()).map(|deadline| deadline.at)
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        either!(self, engine => engine.handle_timeout(now));
+    }
+
+    pub(super) fn clear<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>) {
+        either!(self, engine => engine.clear(pool));
+    }
+
+    pub(super) fn set_blocked(&mut self, socket: u8, blocked: bool) {
+        match self {
+            Self::Two(engine) => engine.set_blocked(socket, blocked),
+            Self::Classic(tunnel) => tunnel.set_blocked(LinkId::new(socket.into()), blocked),
+        }
+    }
+
+    /// Says goodbye with the next datagrams.
+    pub(super) fn leave(&mut self) {
+        match self {
+            Self::Two(engine) => engine.close(),
+            Self::Classic(tunnel) => (0..MAX_LINKS).for_each(|index| tunnel.disconnect_link(LinkId::new(index))),
+        }
+    }
+
+    /// Has every link be down.
+    pub(super) fn close_links(&mut self) {
+        for id in (0..MAX_LINKS).map(LinkId::new) {
+            either!(self, engine => engine.close_link(id));
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        either!(self, engine => engine.is_up())
+    }
+
+    pub(super) fn drops(&self) -> &Drops {
+        either!(self, engine => engine.drops())
+    }
+
+    pub(super) fn link(&self, id: LinkId) -> Option<LinkFacts> {
+        match self {
+            Self::Two(engine) => engine.link(id).map(facts),
+            Self::Classic(tunnel) => tunnel.link(id).map(classic_facts),
+        }
+    }
+}
