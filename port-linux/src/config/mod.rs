@@ -19,6 +19,7 @@ mod read;
 mod report;
 mod secret;
 mod types;
+pub mod uci;
 mod values;
 
 use std::sync::Arc;
