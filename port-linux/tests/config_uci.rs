@@ -349,6 +349,23 @@ fn a_secret_may_be_in_a_file_and_is_never_shown() {
 }
 
 #[test]
+fn a_secrets_file_is_read_when_it_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let path = std::env::temp_dir().join(format!("mlvpn-uci-{}-secret", std::process::id()));
+    std::fs::write(&path, format!("{SECRET}\n")).expect("it can be written");
+    let read_with = |mode| {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("it is ours");
+        mlvpn::config::read_secret(&path)
+    };
+    let (shared, own) = (read_with(0o644), read_with(0o600));
+    std::fs::remove_file(&path).expect("it is there");
+    assert_eq!(own.expect("it is read").trim_end(), SECRET);
+    let why = shared.expect_err("others can read it");
+    assert!(why.starts_with("others than its owner can reach the file") && why.contains("chmod 600"), "{why}");
+    assert!(mlvpn::config::read_secret(&path).is_err());
+}
+
+#[test]
 fn a_password_may_hold_whatever_quotes_mlvpn_conf_would_take_out() {
     let text = "config tunnel t\n option enabled 1\n option protocol classic\n option server h:1\n \
         option password 'a\"b = #c  d Zt8uW1xYk5'\n config link wan\n";

@@ -38,7 +38,7 @@ pub struct Sources<'a> {
     pub network: &'a str,
     /// The text of /etc/config/openmptcprouter, where such an interface may have its `multipath`; empty without it.
     pub openmptcprouter: &'a str,
-    /// How a secret's file is read.
+    /// How a secret's file is read; [`read_secret`](super::read_secret) is one way.
     pub secret: ReadSecret<'a>,
 }
 

@@ -12,7 +12,7 @@ const ATOI_MAX: u32 = i32::MAX.unsigned_abs();
 const FIRST: &str = "0.1.0";
 /// The port of MLVPN's examples.
 const USUAL_PORT: u32 = 5080;
-/// A link silent for less than two seconds may only have had nothing to say: probes come every second.
+/// Two seconds at least, as in mlvpn.conf.
 const TIMEOUT: V = V::Duration { unit: TimeUnit::Seconds, min: 2, max: ATOI_MAX };
 const LATENCY: V = V::Duration { unit: TimeUnit::Milliseconds, min: 0, max: ATOI_MAX };
 const PERCENT: V = V::Number { min: 0, max: 100 };
@@ -21,6 +21,7 @@ const REORDER: V = V::Number { min: 0, max: 65_536 };
 /// Nine steps of preference are more than anyone has links for; shares a hundredfold apart leave one link idle.
 const TIER: V = V::Number { min: 1, max: 9 };
 const WEIGHT: V = V::Number { min: 1, max: 100 };
+/// Every month has these days.
 const DAY_OF_MONTH: V = V::Number { min: 1, max: 28 };
 const TUNNEL_NAME: V = V::Section(SectionName::Tunnel);
 
