@@ -3,6 +3,7 @@
 
 mod port;
 mod two;
+mod uci;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -21,12 +22,13 @@ use smoltcp::wire::{Ipv4Packet, Ipv6Packet};
 use crate::end::{self, End};
 pub use port::{config, link_spec, monitor_request, netlink, trace};
 pub use two::{control_block, session, two_messages};
+pub use uci::{quoted, uci};
 
 /// A target's name and what it does.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target of this module.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("classic_header", classic_header),
     ("classify_too_big", classify_too_big),
     ("engine", engine),
@@ -38,6 +40,7 @@ pub const TARGETS: [Target; 11] = [
     ("monitor_request", monitor_request),
     ("link_spec", link_spec),
     ("trace", trace),
+    ("uci", uci),
 ];
 
 /// A header that parses says all there is in its bytes but the unused bits.

@@ -22,6 +22,9 @@ use mlvpn_core::words::ecn::Ecn;
 use mlvpn_core::words::ids::{LinkId, Medium, SessionIndex};
 use mlvpn_core::words::limits::MAX_DATAGRAM;
 use mlvpn_core::words::time::Instant;
+use mlvpn_uci::package::{Entry, Package, Section};
+use mlvpn_uci::policy::{ClassRule, LinkPolicy};
+use mlvpn_uci::{document, options};
 use zeroize::Zeroizing;
 
 /// The program's entry, named as the linker expects it.
@@ -29,11 +32,34 @@ use zeroize::Zeroizing;
 pub extern "C" fn _start() -> ! {
     exercise_engine();
     black_box(exercise_handshakes().is_ok());
+    black_box(exercise_uci(black_box("config link wan\n option weight 5\n")));
     #[cfg(feature = "planted")]
     black_box(alloc::vec![black_box(0_u8); 64]);
     loop {
         core::hint::spin_loop();
     }
+}
+
+/// Counts what is written to it.
+struct Length(usize);
+
+impl core::fmt::Write for Length {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        self.0 = self.0.saturating_add(text.len());
+        Ok(())
+    }
+}
+
+/// Reads a configuration of OpenWrt and writes its list of options.
+fn exercise_uci(text: &str) -> Option<()> {
+    let (mut sections, mut entries) = ([Section::default(); 4], [Entry::default(); 8]);
+    let package = Package::read(text, &mut sections, &mut entries).ok()?;
+    black_box((LinkPolicy::read(&package, 0), ClassRule::read(&package, 0).ok()?));
+    black_box(options::nearest_uci(options::SectionKind::Link, black_box("wieght")));
+    let mut length = Length(0);
+    document::json(&mut length).ok()?;
+    black_box(length.0);
+    Some(())
 }
 
 /// Calls the engine's public interface. What is not called here is not linked, hence not proved: `black_box` keeps the

@@ -51,6 +51,17 @@ pub fn refused_permissions(name: &str, metadata: &Metadata) -> Option<Report> {
     })
 }
 
+/// Reads a file that holds one secret, if only its owner may: what a secret's option of UCI may name instead of it.
+///
+/// # Errors
+/// Why it cannot be read, and what to do.
+pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, String> {
+    let name = path.to_string_lossy();
+    let opened = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
+    let file = opened.map_err(|error| error.to_string())?;
+    read(&file, &name).map_err(|report| format!("{}; {}", report.message, report.advice))
+}
+
 fn read(file: &File, name: &str) -> Result<Zeroizing<String>, Box<Report>> {
     let shared: Arc<str> = Arc::from(name);
     // The open file is asked, not the path: what is checked is what is read.
