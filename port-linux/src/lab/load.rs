@@ -79,6 +79,8 @@ pub struct Flow {
 pub struct Opened {
     /// Sender and receiver of each.
     flows: Vec<(TcpStream, TcpStream)>,
+    /// Further subflows of Multipath TCP join through it, as long as it listens.
+    listener: TcpListener,
 }
 
 impl Load<'_> {
@@ -98,7 +100,7 @@ impl Load<'_> {
             let (server, _) = listener.accept().map_err(&failed)?;
             flows.push(if self.is_downward { (server, client) } else { (client, server) });
         }
-        Ok(Opened { flows })
+        Ok(Opened { flows, listener })
     }
 
     fn socket(&self, to: SocketAddr) -> io::Result<OwnedFd> {
@@ -133,20 +135,21 @@ impl Opened {
     /// Sends as much as goes until the window's end, and waits for it; one entry per flow.
     #[must_use]
     pub fn run(self, window: Window) -> Vec<Flow> {
-        thread::scope(|scope| {
-            let started = self.flows.into_iter().map(|(sender, receiver)| {
+        let flows = thread::scope(|scope| {
+            let start = |(sender, receiver)| {
                 let sending = scope.spawn(move || send(sender, window.until));
                 (sending, scope.spawn(move || receive(receiver, window)))
+            };
+            let started: Vec<_> = self.flows.into_iter().map(start).collect();
+            let ended = started.into_iter().map(|(sending, receiving)| {
+                let stood = sending.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                let seen = receiving.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                Flow { is_broken: seen.is_broken || !stood, ..seen }
             });
-            let started: Vec<_> = started.collect();
-            let join =
-                |(sending, receiving): (thread::ScopedJoinHandle<'_, bool>, thread::ScopedJoinHandle<'_, Flow>)| {
-                    let stood = sending.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                    let seen = receiving.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                    Flow { is_broken: seen.is_broken || !stood, ..seen }
-                };
-            started.into_iter().map(join).collect()
-        })
+            ended.collect()
+        });
+        drop(self.listener);
+        flows
     }
 }
 

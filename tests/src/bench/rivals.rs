@@ -85,7 +85,8 @@ fn run(mut command: Command) -> Result<String, String> {
     if output.status.success() {
         return Ok(said);
     }
-    Err(format!("{command:?}: {} {said}", String::from_utf8_lossy(&output.stderr).trim()))
+    let errors = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{command:?}: {}; {} {said}", output.status, errors.trim()))
 }
 
 fn has_device(network: &Network, side: Side, name: &str) -> bool {

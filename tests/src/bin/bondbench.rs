@@ -22,6 +22,7 @@ use mlvpn_tests::bench::plan::{Figures, Outcome, Plan};
 use mlvpn_tests::bench::report::markdown;
 use mlvpn_tests::bench::scenario::{CEILING, SCENARIOS};
 use mlvpn_tests::bench::system::System;
+use mlvpn_tests::daemon::PrivateFolder;
 use mlvpn_tests::program;
 use nix::sys::signal::Signal;
 
@@ -172,6 +173,7 @@ fn run_one(plan: &Plan) -> Result<Figures, String> {
     let (output, errors) = (listen(child.stdout.take()), listen(child.stderr.take()));
     let load = Duration::from_secs(u64::from(plan.seconds + plan.skip_seconds));
     let ended = await_end(&mut child, load + OVERHEAD).map_err(|why| why.to_string())?;
+    PrivateFolder::remove_left_by(child.id());
     let said = output.join().unwrap_or_default();
     let complaint = errors.join().unwrap_or_default();
     if !ended {
