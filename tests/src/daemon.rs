@@ -68,6 +68,17 @@ impl PrivateFolder {
         Self(path)
     }
 
+    /// Removes whatever folders a process that was killed has left behind.
+    pub fn remove_left_by(process: u32) {
+        let mark = format!("mlvpn-tests-{process}-");
+        let entries = fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&mark)) {
+            if let Err(why) = fs::remove_dir_all(entry.path()) {
+                eprintln!("{} stays: {why}", entry.path().display());
+            }
+        }
+    }
+
     /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {

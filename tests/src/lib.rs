@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! What the tests, simulations and benches of mlvpn share.
 
+pub mod bench;
 pub mod configuration;
 pub mod daemon;
 pub mod end;

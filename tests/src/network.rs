@@ -180,6 +180,12 @@ impl Network {
         running.set_up(ids[link - 1], is_up).expect("the emulator runs");
     }
 
+    /// The emulator of emulated links, and the links in order.
+    #[must_use]
+    pub fn emulator(&self) -> Option<(&Running, &[LinkId])> {
+        self.emulator.as_ref().map(|(running, ids)| (running, ids.as_slice()))
+    }
+
     /// Runs `ip` on a side, and returns what it said.
     ///
     /// # Panics

@@ -14,8 +14,13 @@ pub const LIMIT: Duration = Duration::from_secs(30);
 const PAUSE: StdDuration = StdDuration::from_millis(20);
 
 /// Whether `condition` came about within [`LIMIT`].
-pub fn becomes(mut condition: impl FnMut() -> bool) -> bool {
-    let deadline = clock::now() + LIMIT;
+pub fn becomes(condition: impl FnMut() -> bool) -> bool {
+    becomes_within(condition, LIMIT)
+}
+
+/// Whether `condition` came about within `limit`.
+pub fn becomes_within(mut condition: impl FnMut() -> bool, limit: Duration) -> bool {
+    let deadline = clock::now() + limit;
     loop {
         if condition() {
             return true;

@@ -6,6 +6,7 @@ use mlvpn_core::words::time::Instant;
 use super::figures::mbit_short;
 use super::plan::{Plan, Stretch};
 use super::record::{LinkState, Record, Sample};
+use crate::lab::svg::{COLOURS, begin, line, text};
 
 const WIDTH: u32 = 960;
 const HEIGHT: u32 = 480;
@@ -15,8 +16,6 @@ const RIGHT: f64 = 936.0;
 const TOP: f64 = 64.0;
 const BOTTOM: f64 = 376.0;
 
-/// Okabe and Ito's colours, which the colour-blind tell apart.
-const COLOURS: [&str; 8] = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#b8a800", "#777777"];
 const TOTAL: &str = "#111111";
 const ALARM: &str = "#c02020";
 
@@ -26,11 +25,7 @@ const SMOOTH: usize = 3;
 /// The drawing.
 pub(super) fn render(plan: &Plan, record: &Record) -> String {
     let scale = Scale::of(plan, record);
-    let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{HEIGHT}\" \
-         viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" font-size=\"12\" fill=\"#333333\">\n\
-         <rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#ffffff\"/>\n"
-    );
+    let mut out = begin(WIDTH, HEIGHT);
     text(&mut out, [LEFT, 24.0], "start", "font-size=\"16\" font-weight=\"bold\"", "mlvpn demo: throughput over time");
     outage(&mut out, record, &scale);
     axes(&mut out, &scale);
@@ -198,43 +193,11 @@ fn legend(out: &mut String, plan: &Plan) {
     }
 }
 
-fn line(out: &mut String, [x1, y1, x2, y2]: [f64; 4], style: &str) {
-    out.push_str(&format!("<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" {style}/>\n"));
-}
-
-fn text(out: &mut String, [x, y]: [f64; 2], anchor: &str, style: &str, content: &str) {
-    let content = content.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    out.push_str(&format!("<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" {style}>{content}</text>\n"));
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::record::tests::example;
     use super::*;
-
-    /// Checks what XML 1.0 demands of this subset: tags that nest and close, quoted attributes, no stray `<` or `&`.
-    fn assert_well_formed(xml: &str) {
-        let mut open = Vec::new();
-        let mut rest = xml;
-        while let Some((before, after)) = rest.split_once('<') {
-            for entity in before.split('&').skip(1) {
-                assert!(["amp;", "lt;", "gt;"].iter().any(|known| entity.starts_with(known)), "{before}");
-            }
-            let (tag, after) = after.split_once('>').expect("every tag ends");
-            assert!(!tag.contains('<') && tag.matches('"').count().is_multiple_of(2), "<{tag}>");
-            let name = tag.trim_start_matches('/').split([' ', '/']).next().expect("a split has a first part");
-            if tag.starts_with('/') {
-                assert_eq!(open.pop(), Some(name), "</{name}>");
-            } else if !tag.ends_with('/') {
-                open.push(name);
-            }
-            for attribute in tag.split("\" ").filter(|attribute| attribute.contains('=')) {
-                assert!(attribute.contains("=\""), "<{tag}>");
-            }
-            rest = after;
-        }
-        assert_eq!((open.len(), rest.trim()), (0, ""));
-    }
+    use crate::lab::svg::assert_well_formed;
 
     #[test]
     fn the_drawing_is_well_formed_and_has_all_its_parts() {
@@ -257,12 +220,5 @@ mod tests {
     #[test]
     fn steps_are_round() {
         assert_eq!([52.0, 27.0, 110.0, 9.0].map(nice_step), [10.0, 5.0, 20.0, 2.0]);
-    }
-
-    #[test]
-    fn text_is_escaped() {
-        let mut out = String::new();
-        text(&mut out, [0.0, 0.0], "start", "", "<&>");
-        assert!(out.contains(">&lt;&amp;&gt;</text>"), "{out}");
     }
 }

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration as StdDuration;
 
 use mlvpn_core::words::time::Duration;
-use nix::unistd::{SysconfVar, sysconf};
+use nix::unistd::{Pid, SysconfVar, sysconf};
 
 use super::namespace::{LabError, Namespace};
 use crate::clock;
@@ -208,6 +208,17 @@ pub fn processor_time(pid: u32) -> io::Result<Duration> {
     let ticks = parse_ticks(&text).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not a stat line"))?;
     let per_second = sysconf(SysconfVar::CLK_TCK)?.and_then(|ticks| u64::try_from(ticks).ok()).unwrap_or(100);
     Ok(Duration::from_micros(ticks.saturating_mul(1_000_000) / per_second.max(1)))
+}
+
+/// Processor time a thread of this process has used so far, to the nanosecond: the first field of its `schedstat`.
+///
+/// # Errors
+/// When there is no such thread, or the kernel keeps no such statistics.
+pub fn thread_time(thread: Pid) -> io::Result<Duration> {
+    let text = fs::read_to_string(format!("/proc/self/task/{thread}/schedstat"))?;
+    let nanos = text.split_whitespace().next().and_then(|field| field.parse::<u64>().ok());
+    let nanos = nanos.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not a schedstat line"))?;
+    Ok(Duration::from_micros(nanos / 1_000))
 }
 
 /// Fields 14 and 15 of proc_pid_stat(5). The name in field 2 may hold anything, also spaces and parentheses, so

@@ -8,16 +8,17 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use mlvpn_core::words::time::Instant;
+use mlvpn_core::words::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
-use nix::unistd::{read, write};
+use nix::unistd::{Pid, gettid, read, write};
 
+use super::iperf::thread_time;
 use super::link::{Change, Counters, Direction, LinkModel};
 use super::namespace::{LabError, Namespace, Prefixed};
 use super::spec::LinkSpec;
@@ -122,10 +123,10 @@ impl Emulation {
         let now = clock::now();
         let (devices, ways) = self.links.into_iter().map(|plan| set_up(plan, now)).unzip();
         let state = State { ways, is_stopping: false };
-        let shared = Arc::new(Shared { state: Mutex::new(state), wake });
+        let shared = Arc::new(Shared { state: Mutex::new(state), wake, thread: OnceLock::new() });
         let emulator = Emulator { shared: Arc::clone(&shared), devices, buffer: vec![0; 1 << 16] };
         let thread = thread::Builder::new().name("links".to_owned()).spawn(|| emulator.run()).map_err(failed)?;
-        Ok(Running { shared, thread: Some(thread) })
+        Ok(Running { shared, thread: Some(thread), started: now })
     }
 }
 
@@ -140,6 +141,7 @@ fn set_up(plan: Plan, now: Instant) -> ([OwnedFd; 2], [OneWay; 2]) {
 pub struct Running {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<Result<(), Errno>>>,
+    started: Instant,
 }
 
 impl fmt::Debug for Running {
@@ -189,6 +191,21 @@ impl Running {
         WayCounters { model: *one_way.model.counters(), refused: one_way.refused }
     }
 
+    /// When the links were set running: what their schedules and traces count from.
+    #[must_use]
+    pub const fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Processor time the emulator's thread has used so far. What it takes of a core bounds the rates that can be
+    /// emulated; zero before it has run.
+    ///
+    /// # Errors
+    /// When the kernel keeps no such statistics.
+    pub fn processor_time(&self) -> io::Result<Duration> {
+        self.shared.thread.get().map_or(Ok(Duration::ZERO), |&thread| thread_time(thread))
+    }
+
     /// Stops the links and takes their devices away.
     ///
     /// # Errors
@@ -216,6 +233,8 @@ impl Drop for Running {
 struct Shared {
     state: Mutex<State>,
     wake: EventFd,
+    /// The emulator's, set by itself.
+    thread: OnceLock<Pid>,
 }
 
 struct State {
@@ -252,6 +271,7 @@ struct Emulator {
 
 impl Emulator {
     fn run(mut self) -> Result<(), Errno> {
+        self.shared.thread.get_or_init(gettid);
         // The kernel rounds sleeps up by 50 us unless told otherwise.
         nix::sys::prctl::set_timerslack(1)?;
         loop {

@@ -4,13 +4,14 @@
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::Signal;
+use nix::sys::socket::AddressFamily;
 
 /// Makes a TUN device named `name` in the calling thread's network namespace and returns its non-blocking descriptor;
 /// each read and write is one bare IP packet. The device lives as long as the descriptor.
@@ -46,4 +47,19 @@ pub(super) fn command_in(namespace: OwnedFd, program: &OsStr) -> Command {
     // converts an error number, without allocation or locks. It owns the descriptor it uses.
     unsafe { command.pre_exec(enter) };
     command
+}
+
+/// A stream socket of the kernel's Multipath TCP, which is not in nix's list of protocols.
+///
+/// # Errors
+/// Of socket(2): a kernel without it, or one where it is switched off (`net.mptcp.enabled`).
+pub(super) fn mptcp_socket(family: AddressFamily) -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
+    // SAFETY: socket(2) takes three numbers and touches no memory of ours.
+    let descriptor = unsafe { libc::socket(family as libc::c_int, kind, libc::IPPROTO_MPTCP) };
+    if descriptor < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call above has just made this descriptor, and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }

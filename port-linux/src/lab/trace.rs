@@ -8,6 +8,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use mlvpn_core::words::time::Duration;
+
 use super::chance::{Dice, Probability};
 
 /// Bytes one delivery opportunity carries (mahimahi's constant).
@@ -124,6 +126,17 @@ impl Trace {
         bits * 1_000 / u64::from(self.period_millis)
     }
 
+    /// The mean rate in bits per second between two times since the start of the first round; zero when there is
+    /// nothing between them.
+    #[must_use]
+    pub fn rate_between_bps(&self, from: Duration, until: Duration) -> u64 {
+        let index_at = |time: Duration| self.first_at_or_after(time.micros().saturating_mul(1_000));
+        let opportunities = index_at(until).saturating_sub(index_at(from));
+        let bits = u128::from(opportunities) * u128::from(OPPORTUNITY_BYTES) * 8;
+        let micros = u128::from(until.saturating_sub(from).micros().max(1));
+        u64::try_from(bits * 1_000_000 / micros).unwrap_or(u64::MAX)
+    }
+
     /// The trace written in mahimahi's format. A round that ends after its last opportunity cannot be said there: it
     /// ends at its last opportunity when read back.
     #[must_use]
@@ -221,6 +234,14 @@ mod tests {
         assert_ne!(lte, Trace::lte(4_000_000, 48_000_000, 8));
         let starlink = Trace::starlink(100_000_000, 7);
         assert!((70_000_000..100_000_000).contains(&starlink.mean_rate_bps()), "{}", starlink.mean_rate_bps());
+    }
+
+    #[test]
+    fn the_rate_of_a_stretch_counts_the_opportunities_in_it() {
+        let trace = Trace::parse("0\n5\n5\n10\n").expect("well formed");
+        let rate = |from, until| trace.rate_between_bps(Duration::from_millis(from), Duration::from_millis(until));
+        // Two opportunities of 12,000 bits in 5 ms; four in each round of 10 ms; an empty stretch.
+        assert_eq!([rate(5, 10), rate(5, 1_005), rate(7, 9), rate(9, 9)], [4_800_000, 4_800_000, 0, 0]);
     }
 
     #[test]

@@ -9,8 +9,9 @@ use std::process::ExitCode;
 
 use mlvpn::lab::iperf::{IperfError, IperfRun, processor_time, run};
 use mlvpn_core::words::time::Duration;
-use mlvpn_tests::configuration::protocol2::with_keys;
-use mlvpn_tests::configuration::{Configuration, Family};
+use mlvpn_tests::bench::daemons::{LinkRate, start};
+use mlvpn_tests::bench::spread;
+use mlvpn_tests::configuration::Family;
 use mlvpn_tests::daemon::{Daemon, Program};
 use mlvpn_tests::network::{Network, Side, tunnel_address};
 use mlvpn_tests::peer;
@@ -29,7 +30,7 @@ struct Figures {
 struct Course {
     name: &'static str,
     /// Emulated links, and what each can send in bytes per second; none for a veth pair.
-    links: &'static [(&'static str, u32)],
+    links: &'static [(&'static str, u64)],
     /// Seconds at the beginning that do not count.
     omit_seconds: u32,
 }
@@ -83,24 +84,12 @@ fn compare(programs: &[(&str, Program, bool)], course: Course, seconds: u32, rou
     println!("| {}, {rounds} x {seconds} s | Mbit/s | sender, CPU s/GB | receiver, CPU s/GB |", course.name);
     println!("|---|---|---|---|");
     for ((name, ..), figures) in programs.iter().zip(&all) {
-        let column = |value: fn(&Figures) -> f64, digits| spread(figures.iter().map(value).collect(), digits);
+        let column = |value: fn(&Figures) -> f64, digits| spread::text(figures.iter().map(value), digits);
         let (rate, sender) = (column(|f| f.mbit_per_second, 1), column(|f| f.sender, 2));
         println!("| {name} | {rate} | {sender} | {} |", column(|f| f.receiver, 2));
     }
     println!();
     Ok(true)
-}
-
-/// Median, and smallest and largest in parentheses.
-fn spread(mut values: Vec<f64>, digits: usize) -> String {
-    values.sort_by(f64::total_cmp);
-    match values.as_slice() {
-        [] => "-".to_owned(),
-        [first, .., last] => {
-            format!("{:.digits$} ({first:.digits$} to {last:.digits$})", values[values.len() / 2])
-        }
-        [only] => format!("{only:.digits$}"),
-    }
 }
 
 /// One TCP flow from client to server; `None` where the machine cannot do it.
@@ -113,23 +102,9 @@ fn measure(
     let network = if specs.is_empty() { Network::wired(1) } else { Network::emulated(&specs) };
     let Some(network) = network else { return Ok(None) };
     let links = specs.len().max(1);
-    let start = |side| {
-        let mut configuration = match (is_modern, side) {
-            (false, _) => Configuration::new(side, links, Family::V4),
-            (true, Side::Client) => with_keys(links).0,
-            (true, Side::Server) => with_keys(links).1,
-        };
-        for (index, (_, rate)) in course.links.iter().enumerate() {
-            configuration = configuration.with(&format!("l{}", index + 1), "bandwidth_upload", &rate.to_string());
-        }
-        Daemon::start_program(network.at(side), program, &configuration)
-    };
-    let daemons = [start(Side::Client), start(Side::Server)];
-    // A server of protocol 2 calls the links by its peer's name.
-    let mut ups: Vec<String> = (1..=links).map(|link| format!("rtun_up l{link}")).collect();
-    ups.push("tuntap_up".to_owned());
-    daemons[0].expect_calls(&ups.iter().map(String::as_str).collect::<Vec<_>>());
-    daemons[1].expect_calls(&["tuntap_up"]);
+    let rate = |&(_, rate): &(&str, u64)| LinkRate { up: rate, down: rate };
+    let rates: Vec<LinkRate> = course.links.iter().map(rate).collect();
+    let daemons = start(&network, program, is_modern, links, Some(&rates));
     let before = [used(&daemons[0])?, used(&daemons[1])?];
     let plan = IperfRun {
         server: &network.server,
