@@ -11,6 +11,7 @@
 
 pub mod capacity;
 pub mod end;
+pub mod kernel;
 pub mod probe;
 pub mod scenario;
 pub mod table;

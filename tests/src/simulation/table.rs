@@ -80,8 +80,10 @@ fn copies_permille(outcome: &Outcome) -> u64 {
 struct Spread(Vec<u64>);
 
 impl Spread {
+    /// Of an even number of values the mean of the two in the middle.
     fn median(&self) -> u64 {
-        self.0.get(self.0.len() / 2).copied().unwrap_or(0)
+        let at = |index: usize| self.0.get(index).copied().unwrap_or(0);
+        u64::midpoint(at(self.0.len().saturating_sub(1) / 2), at(self.0.len() / 2))
     }
 
     fn least(&self) -> u64 {

@@ -122,6 +122,25 @@ impl Plan {
         }
     }
 
+    /// A flow over one link and no tunnel, counted from its beginning.
+    #[must_use]
+    pub fn bare(spec: LinkSpec, algorithm: Algorithm, length: Duration) -> Self {
+        Self {
+            links: vec![(spec, Vec::new())],
+            carrier: Carrier::Bare(0),
+            way: Way::Down,
+            flows: 1,
+            algorithm,
+            ecn: false,
+            application: None,
+            hints: false,
+            length,
+            skipped: Duration::ZERO,
+            seed: 1,
+            traced: false,
+        }
+    }
+
     /// The links this run uses.
     fn used(&self) -> Vec<usize> {
         match self.carrier {

@@ -318,7 +318,11 @@ impl Sender {
     }
 
     fn end(&mut self) {
+        let segments = self.window.segments;
         self.recovery.end(&mut self.window);
+        if self.congestion.rules_alone() {
+            self.window.segments = segments;
+        }
         self.rack.end_recovery();
     }
 
@@ -399,10 +403,18 @@ impl Sender {
         } else if delivery.acknowledged > 0 {
             self.timers.failures = 0;
             self.timers.timeout = Some(now + self.rtt.timeout(0));
+        } else if self.is_older_than_oldest(delivery, now) {
+            self.timers.timeout = Some(now + self.rtt.timeout(self.timers.failures));
         }
         if delivery.segments > 0 {
             self.arm_probe(now);
         }
+    }
+
+    /// What arrived out of order was sent before the oldest segment was sent last, whose answer can still come.
+    fn is_older_than_oldest(&self, delivery: &Delivery, now: Instant) -> bool {
+        let oldest = self.board.get(self.board.first()).map(|sent| now.since(sent.at));
+        delivery.last_rtt.is_some_and(|age| oldest.is_some_and(|oldest| age > oldest))
     }
 
     /// A tail probe is sent when nothing is missing and nothing was heard for two round trips.
@@ -542,8 +554,9 @@ impl Sender {
         if let Some(spacing) = self.congestion.spacing() {
             self.paced_until = self.paced_until.max(now.micros() * 1_000) + spacing;
         }
-        if self.timers.timeout.is_none() {
-            self.timers.timeout = Some(now + self.rtt.timeout(0));
+        // The oldest one gets its whole time anew when it is sent again.
+        if self.timers.timeout.is_none() || again == Some(self.board.first()) {
+            self.timers.timeout = Some(now + self.rtt.timeout(self.timers.failures));
         }
         if again.is_none() {
             self.arm_probe(now);
