@@ -3,10 +3,10 @@
 //! figures on every machine, so that a difference is a change of behaviour that a reviewer should see.
 
 use mlvpn_core::words::time::Duration;
+use mlvpn_tests::simulation::plan::Plan;
 use mlvpn_tests::simulation::scenario::Scenario;
 use mlvpn_tests::simulation::table::{HEADING, row, run_all};
 use mlvpn_tests::simulation::tcp::congestion::Algorithm;
-use mlvpn_tests::simulation::world::Plan;
 
 const EXPECTED: &str = include_str!("simtable.md");
 

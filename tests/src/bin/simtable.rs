@@ -8,10 +8,10 @@ use std::process::ExitCode;
 use mlvpn::lab::spec::LinkSpec;
 use mlvpn_core::words::time::Duration;
 use mlvpn_tests::simulation::kernel::measure;
+use mlvpn_tests::simulation::plan::{Carrier, Plan, Way};
 use mlvpn_tests::simulation::scenario::{SCENARIOS, Scenario};
 use mlvpn_tests::simulation::table::{HEADING, millis, row, run_all, seconds as seconds_of, tenths};
 use mlvpn_tests::simulation::tcp::congestion::Algorithm;
-use mlvpn_tests::simulation::world::{Carrier, Plan, Way};
 
 const USAGE: &str = "\
 usage: simtable [OPTIONS]

@@ -12,6 +12,8 @@
 pub mod capacity;
 pub mod end;
 pub mod kernel;
+pub mod outcome;
+pub mod plan;
 pub mod probe;
 pub mod scenario;
 pub mod table;

@@ -7,7 +7,9 @@ use std::thread;
 
 use mlvpn_core::words::time::Duration;
 
-use super::world::{Outcome, Plan, run};
+use super::outcome::Outcome;
+use super::plan::Plan;
+use super::world::run;
 
 /// Unoptimised builds lay engines and pools out on the stack before they box them: tens of megabytes.
 const STACK_BYTES: usize = 128 << 20;

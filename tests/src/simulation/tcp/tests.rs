@@ -4,7 +4,9 @@
 use mlvpn_core::words::time::Duration;
 
 use super::congestion::Algorithm;
-use crate::simulation::world::{Outcome, Plan, run};
+use crate::simulation::outcome::Outcome;
+use crate::simulation::plan::Plan;
+use crate::simulation::world::run;
 
 fn over(link: &str, algorithm: Algorithm, seconds: u64) -> Outcome {
     run(&Plan::bare(link.parse().expect(link), algorithm, Duration::from_secs(seconds)))
