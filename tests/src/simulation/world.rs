@@ -15,12 +15,17 @@ use super::probe::{self, Probe};
 use super::tcp::receiver::{Received, Receiver};
 use super::tcp::segment::{IP_HEADER, Segment, TCP_HEADER};
 use super::tcp::sender::{Sender, Sendings, Settings};
+use crate::random::Random;
 
 /// When the world begins: some time after the origin, as on a machine that has been running.
 const START: Instant = Instant::from_micros(1_000_000_000);
 
 /// What an Ethernet interface carries.
 const LINK_MTU: u64 = 1500;
+
+/// Flows and probes begin within this time, as the seed decides: without it all seeds would be alike where links leave
+/// nothing to chance.
+const START_SPREAD: Duration = Duration::from_millis(20);
 
 /// Rounds at one instant after which the world counts as stuck.
 const MAX_ROUNDS: u32 = 100_000;
@@ -114,6 +119,8 @@ impl World {
             hints.iter().enumerate().for_each(|(link, settings)| ends[1].set_link(link, *settings));
         }
         let counts_from = self.now + self.plan.skipped;
+        let mut random = Random::new(self.plan.seed);
+        let mut soon = |now: Instant| now + Duration::from_micros(random.below(START_SPREAD.micros()));
         for index in 0..self.plan.flows {
             let number = u16::try_from(index).expect("few flows");
             let ports = (40_000 + number, 5_201 + number);
@@ -126,7 +133,7 @@ impl World {
                 seed: self.plan.seed.wrapping_add(index as u64),
             };
             self.flows.push(Flow {
-                sender: Sender::new(settings, self.now),
+                sender: Sender::new(settings, soon(self.now)),
                 receiver: Receiver::new(ports.1, ports.0, 1_460),
                 before: 0,
                 last_bytes: 0,
@@ -134,10 +141,8 @@ impl World {
                 gap: Duration::ZERO,
             });
         }
-        // Not in step with each other, nor with the trace.
-        for (host, offset) in [(0, 3), (1, 11)] {
-            let at = self.now + Duration::from_millis(offset);
-            self.probes.push(Probe::new(at, (HOSTS[host], HOSTS[1 - host]), counts_from));
+        for host in 0..HOSTS.len() {
+            self.probes.push(Probe::new(soon(self.now), (HOSTS[host], HOSTS[1 - host]), counts_from));
         }
     }
 
