@@ -5,11 +5,13 @@
 
 use std::process::ExitCode;
 
+use mlvpn::lab::spec::LinkSpec;
 use mlvpn_core::words::time::Duration;
+use mlvpn_tests::simulation::kernel::measure;
+use mlvpn_tests::simulation::plan::{Carrier, Plan, Way};
 use mlvpn_tests::simulation::scenario::{SCENARIOS, Scenario};
-use mlvpn_tests::simulation::table::{HEADING, row, run_all};
+use mlvpn_tests::simulation::table::{HEADING, millis, row, run_all, seconds as seconds_of, tenths};
 use mlvpn_tests::simulation::tcp::congestion::Algorithm;
-use mlvpn_tests::simulation::world::{Carrier, Plan, Way};
 
 const USAGE: &str = "\
 usage: simtable [OPTIONS]
@@ -24,6 +26,8 @@ usage: simtable [OPTIONS]
   --jobs N                runs at a time (2)
   --hints                 tell the engines the links' rates
   --ecn                   senders that read marks of congestion
+  --compare-kernel        instead of all this: the model beside the kernel's own TCP, on single links without a
+                          tunnel, in real time; needs root and iperf3; --seconds is 20 unless said
   --references            each link alone, through the tunnel and without it, as well
   --trace FILE            every 100 ms of the first run, as CSV";
 
@@ -39,6 +43,7 @@ struct Options {
     hints: bool,
     ecn: bool,
     references: bool,
+    compares_kernel: bool,
     trace: Option<String>,
 }
 
@@ -56,6 +61,7 @@ impl Options {
             hints: false,
             ecn: false,
             references: false,
+            compares_kernel: false,
             trace: None,
         };
         let mut arguments = arguments.into_iter();
@@ -63,6 +69,7 @@ impl Options {
             match option.as_str() {
                 "--hints" => options.hints = true,
                 "--ecn" => options.ecn = true,
+                "--compare-kernel" => options.compares_kernel = true,
                 "--references" => options.references = true,
                 "--help" => return Err(USAGE.to_owned()),
                 _ => {
@@ -138,6 +145,9 @@ fn main() -> ExitCode {
 }
 
 fn print(options: &Options) -> Result<(), String> {
+    if options.compares_kernel {
+        return compare_kernel(options.length.map_or(20, |length| length.millis() / 1_000));
+    }
     let mut trace = options.trace.as_ref();
     print!("{HEADING}");
     for scenario in &options.scenarios {
@@ -154,6 +164,46 @@ fn print(options: &Options) -> Result<(), String> {
             if let (Some(file), Some(first)) = (trace.take(), outcomes.first()) {
                 std::fs::write(file, first.trace.join("\n") + "\n").map_err(|error| format!("{file}: {error}"))?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// Single links on which the model and the kernel are compared.
+const COMPARED: [&str; 6] = [
+    "20mbit/15ms/queue=50ms",
+    "20mbit/15ms/queue=200ms",
+    "50mbit/10ms/queue=30ms",
+    "50mbit/10ms/queue=150ms",
+    "30mbit/30ms/1%/queue=200ms",
+    "12mbit/30ms/queue=400ms",
+];
+
+/// Prints what the model and the kernel make of the same links, from the flow's start on.
+fn compare_kernel(seconds: u64) -> Result<(), String> {
+    println!(
+        "| link | sender | Mbit/s model | kernel | 90 % after s model | kernel | mean RTT ms model | kernel | copies model | kernel |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|---|");
+    for link in COMPARED {
+        let spec: LinkSpec = link.parse().map_err(|error| format!("{error}"))?;
+        for (name, algorithm) in [("CUBIC", Algorithm::Cubic), ("BBR", Algorithm::Bbr)] {
+            let plan = Plan::bare(spec, algorithm, Duration::from_secs(seconds));
+            let outcomes = run_all(std::slice::from_ref(&plan), 1);
+            let Some(model) = outcomes.first() else { return Ok(()) };
+            let whole = model.capacity * 8 / seconds;
+            let kernel = measure(&spec, algorithm, (seconds, whole * 9 / 10), 1).map_err(|error| error.to_string())?;
+            println!(
+                "| {link} | {name} | {} | {} | {} | {} | {} | {} | {} | {} |",
+                tenths(model.payload * 8 / seconds / 100_000),
+                tenths(kernel.bits_per_second / 100_000),
+                seconds_of(model.reached),
+                seconds_of(kernel.reached_millis.map(Duration::from_millis)),
+                millis(model.mean_rtt),
+                millis(kernel.mean_rtt),
+                model.sendings.copies,
+                kernel.copies,
+            );
         }
     }
     Ok(())

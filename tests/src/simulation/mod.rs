@@ -11,6 +11,9 @@
 
 pub mod capacity;
 pub mod end;
+pub mod kernel;
+pub mod outcome;
+pub mod plan;
 pub mod probe;
 pub mod scenario;
 pub mod table;

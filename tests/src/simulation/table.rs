@@ -7,7 +7,9 @@ use std::thread;
 
 use mlvpn_core::words::time::Duration;
 
-use super::world::{Outcome, Plan, run};
+use super::outcome::Outcome;
+use super::plan::Plan;
+use super::world::run;
 
 /// Unoptimised builds lay engines and pools out on the stack before they box them: tens of megabytes.
 const STACK_BYTES: usize = 128 << 20;
@@ -80,8 +82,10 @@ fn copies_permille(outcome: &Outcome) -> u64 {
 struct Spread(Vec<u64>);
 
 impl Spread {
+    /// Of an even number of values the mean of the two in the middle.
     fn median(&self) -> u64 {
-        self.0.get(self.0.len() / 2).copied().unwrap_or(0)
+        let at = |index: usize| self.0.get(index).copied().unwrap_or(0);
+        u64::midpoint(at(self.0.len().saturating_sub(1) / 2), at(self.0.len() / 2))
     }
 
     fn least(&self) -> u64 {

@@ -1,213 +1,38 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! Hosts, engines and links in one run, and what came out of it.
+//! Hosts, engines and links, and the time that passes for them.
 
 use std::net::Ipv4Addr;
 
-use mlvpn::lab::link::{Change, Direction, LinkModel, QueueLimit};
-use mlvpn::lab::spec::LinkSpec;
+use mlvpn::lab::link::LinkModel;
 use mlvpn_core::memory::two::DATA_OVERHEAD;
-use mlvpn_core::state::link::LinkSettings;
 use mlvpn_core::words::ids::LinkId;
 use mlvpn_core::words::time::{Duration, Instant};
 
 use super::capacity::carried;
 use super::end::{End, EngineFacts};
-use super::probe::{self, Latency, Probe};
-use super::scenario::Scenario;
-use super::tcp::congestion::Algorithm;
+use super::outcome::Outcome;
+use super::plan::{Carrier, OUTER_HEADERS, Plan, WARM_UP, Way};
+use super::probe::{self, Probe};
 use super::tcp::receiver::{Received, Receiver};
 use super::tcp::segment::{IP_HEADER, Segment, TCP_HEADER};
 use super::tcp::sender::{Sender, Sendings, Settings};
+use crate::random::Random;
 
 /// When the world begins: some time after the origin, as on a machine that has been running.
 const START: Instant = Instant::from_micros(1_000_000_000);
 
-/// The tunnel has this long to come up and measure its paths before the flows begin.
-const WARM_UP: Duration = Duration::from_secs(5);
-
-/// Bytes of outer IPv4 and UDP headers, which links carry with each datagram.
-const OUTER_HEADERS: u32 = 28;
-
 /// What an Ethernet interface carries.
 const LINK_MTU: u64 = 1500;
 
-/// Where buffers are shallow, those of the other direction have this much: the scenarios are about one direction.
-const OTHER_QUEUE: QueueLimit = QueueLimit::Time(Duration::from_millis(200));
-const SHALLOW: Duration = Duration::from_millis(50);
+/// Flows and probes begin within this time, as the seed decides: without it all seeds would be alike where links leave
+/// nothing to chance.
+const START_SPREAD: Duration = Duration::from_millis(20);
 
 /// Rounds at one instant after which the world counts as stuck.
 const MAX_ROUNDS: u32 = 100_000;
 
 /// The hosts: the user's and the far one.
 const HOSTS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 0, 0, 2), Ipv4Addr::new(10, 0, 0, 1)];
-
-/// Which way the flows go.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Way {
-    /// Towards the user.
-    #[default]
-    Down,
-    /// From the user.
-    Up,
-}
-
-impl Way {
-    /// The sending host: 0 is the user's.
-    const fn sender(self) -> usize {
-        match self {
-            Self::Down => 1,
-            Self::Up => 0,
-        }
-    }
-}
-
-/// What lies between the hosts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Carrier {
-    /// The tunnel, over all the links.
-    #[default]
-    Tunnel,
-    /// The tunnel, over one of them alone.
-    Alone(usize),
-    /// Nothing but one of the links.
-    Bare(usize),
-}
-
-/// One run.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// The links, and what happens to each.
-    pub links: Vec<(LinkSpec, Vec<(Duration, Change)>)>,
-    /// What lies between the hosts.
-    pub carrier: Carrier,
-    /// Which way the flows go.
-    pub way: Way,
-    /// How many there are.
-    pub flows: usize,
-    /// The senders' algorithm.
-    pub algorithm: Algorithm,
-    /// Whether the senders ask for marks of congestion.
-    pub ecn: bool,
-    /// What each application hands over in bytes per second; None as much as is taken.
-    pub application: Option<u64>,
-    /// Whether the engines are told the links' rates.
-    pub hints: bool,
-    /// Length of the run, and how much at its beginning does not count.
-    pub length: Duration,
-    /// See `length`.
-    pub skipped: Duration,
-    /// Decides everything left to chance.
-    pub seed: u64,
-    /// Notes every tenth of a second.
-    pub traced: bool,
-}
-
-impl Plan {
-    /// A run of `scenario`.
-    #[must_use]
-    pub fn of(scenario: &Scenario, algorithm: Algorithm, seed: u64) -> Self {
-        let links = scenario.specs().into_iter().enumerate();
-        Self {
-            links: links.map(|(index, spec)| (spec, scenario.mishaps_of(index).collect())).collect(),
-            carrier: Carrier::Tunnel,
-            way: Way::Down,
-            flows: scenario.flows,
-            algorithm: scenario.algorithm.unwrap_or(algorithm),
-            ecn: false,
-            application: None,
-            hints: false,
-            length: Duration::from_secs(scenario.secs),
-            skipped: Duration::from_secs(super::scenario::SKIPPED_SECS),
-            seed,
-            traced: false,
-        }
-    }
-
-    /// The links this run uses.
-    fn used(&self) -> Vec<usize> {
-        match self.carrier {
-            Carrier::Tunnel => (0..self.links.len()).collect(),
-            Carrier::Alone(link) | Carrier::Bare(link) => vec![link],
-        }
-    }
-
-    /// A link's two directions, up first. Mishaps count from the flows' start.
-    fn directions(&self, link: usize) -> [Direction; 2] {
-        let (spec, mishaps) = &self.links[link];
-        let seed = self.link_seed(link);
-        let mut directions = [spec.upward(seed), spec.downward(seed)];
-        for (index, direction) in directions.iter_mut().enumerate() {
-            let is_measured = index == self.way.sender();
-            if !is_measured && matches!(direction.queue, QueueLimit::Time(span) if span < SHALLOW) {
-                direction.queue = OTHER_QUEUE;
-            }
-            if !matches!(self.carrier, Carrier::Bare(_)) {
-                direction.overhead_bytes += OUTER_HEADERS;
-            }
-            let mine = mishaps.iter().filter(|(_, change)| is_measured || matches!(change, Change::Up(_)));
-            direction.schedule = mine.map(|(at, change)| (*at + WARM_UP, *change)).collect();
-        }
-        directions
-    }
-
-    const fn link_seed(&self, link: usize) -> u64 {
-        self.seed.wrapping_mul(1_000).wrapping_add(link as u64)
-    }
-
-    fn settings(&self, way: Way) -> Vec<LinkSettings> {
-        let rate = |link: usize| {
-            let (spec, _) = &self.links[link];
-            let spec_rate = if way == Way::Down { spec.down } else { spec.up };
-            if self.hints { bytes_per_second(spec_rate) } else { 0 }
-        };
-        self.used()
-            .into_iter()
-            .map(|link| LinkSettings { rate_bytes_per_sec: rate(link), ..LinkSettings::default() })
-            .collect()
-    }
-}
-
-fn bytes_per_second(rate: mlvpn::lab::spec::RateSpec) -> u64 {
-    use mlvpn::lab::spec::RateSpec;
-    match rate {
-        RateSpec::Unlimited => 0,
-        RateSpec::Fixed(bits) => bits / 8,
-        RateSpec::Varying { low, high } => (low + high) / 16,
-    }
-}
-
-/// What came out of a run, over what counts of it.
-#[derive(Clone, Debug, Default)]
-pub struct Outcome {
-    /// Payload bytes the applications received, in order.
-    pub payload: u64,
-    /// Payload bytes the links could have carried in full packets.
-    pub capacity: u64,
-    /// The probe in the flows' direction, and against it.
-    pub latency: [Latency; 2],
-    /// The longest time in which a flow's application received nothing.
-    pub gap: Duration,
-    /// What the engines told, both together.
-    pub engines: EngineFacts,
-    /// What the senders did, in the whole run.
-    pub sendings: Sendings,
-    /// What the receivers saw, in the whole run.
-    pub received: Received,
-    /// When the last 500 ms first brought 90 % of the capacity, after the flows' start.
-    pub reached: Option<Duration>,
-    /// The senders' mean smoothed round trip in microseconds, sampled with the trace's period.
-    pub mean_rtt: u64,
-    /// The trace: a heading and a line for each tenth of a second.
-    pub trace: Vec<String>,
-}
-
-impl Outcome {
-    /// Payload in tenths of a percent of what the links could have carried.
-    #[must_use]
-    pub fn goodput_permille(&self) -> u64 {
-        self.payload * 1_000 / self.capacity.max(1)
-    }
-}
 
 struct Flow {
     sender: Sender,
@@ -295,6 +120,8 @@ impl World {
             hints.iter().enumerate().for_each(|(link, settings)| ends[1].set_link(link, *settings));
         }
         let counts_from = self.now + self.plan.skipped;
+        let mut random = Random::new(self.plan.seed);
+        let mut soon = |now: Instant| now + Duration::from_micros(random.below(START_SPREAD.micros()));
         for index in 0..self.plan.flows {
             let number = u16::try_from(index).expect("few flows");
             let ports = (40_000 + number, 5_201 + number);
@@ -307,7 +134,7 @@ impl World {
                 seed: self.plan.seed.wrapping_add(index as u64),
             };
             self.flows.push(Flow {
-                sender: Sender::new(settings, self.now),
+                sender: Sender::new(settings, soon(self.now)),
                 receiver: Receiver::new(ports.1, ports.0, 1_460),
                 before: 0,
                 last_bytes: 0,
@@ -315,10 +142,8 @@ impl World {
                 gap: Duration::ZERO,
             });
         }
-        // Not in step with each other, nor with the trace.
-        for (host, offset) in [(0, 3), (1, 11)] {
-            let at = self.now + Duration::from_millis(offset);
-            self.probes.push(Probe::new(at, (HOSTS[host], HOSTS[1 - host]), counts_from));
+        for host in 0..HOSTS.len() {
+            self.probes.push(Probe::new(soon(self.now), (HOSTS[host], HOSTS[1 - host]), counts_from));
         }
     }
 

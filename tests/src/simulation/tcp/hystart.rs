@@ -90,13 +90,13 @@ mod tests {
         let mut sample = |count: u64, rtt| {
             // Far enough apart that no train forms.
             let now = Instant::from_micros(1_000_000 + count * 5_000);
-            hystart.is_over(20, (count, 100), (rtt, MS(80)), now)
+            hystart.is_over(20, (count, count + 100), (rtt, MS(80)), now)
         };
         assert!((1..=20).all(|count| !sample(count, MS(89))));
         // The smallest of the round counts, so growth within a round ends nothing.
         assert!((21..=100).all(|count| !sample(count, MS(95))));
         let ends = (101..=120).find(|count| sample(*count, MS(91)));
-        assert_eq!(ends, Some(109), "the ninth sample of the next round");
+        assert_eq!(ends, Some(110), "the ninth sample of the next round");
     }
 
     #[test]

@@ -184,6 +184,11 @@ impl Scoreboard {
         for sent in &mut self.sent {
             sent.is_lost = false;
         }
+        // Entries of lost segments may be gone.
+        let unarrived = (self.first..).zip(&self.sent).filter(|(_, sent)| !sent.is_sacked);
+        let mut by_time: Vec<(u64, Instant)> = unarrived.map(|(index, sent)| (index, sent.at)).collect();
+        by_time.sort_by_key(|(index, at)| (*at, *index));
+        self.by_time = by_time.into();
     }
 
     /// A segment arrived.
@@ -228,7 +233,7 @@ impl Scoreboard {
     }
 
     fn stamp(&mut self, now: Instant, is_app_limited: bool) -> Stamp {
-        if self.in_flight() == 0 {
+        if self.sent.is_empty() {
             (self.delivered_at, self.first_sent_at) = (now, now);
         }
         Stamp {

@@ -195,7 +195,8 @@ mod tests {
             is_echo: true,
             ..Segment::default()
         };
-        let syn = Segment { is_syn: true, max_payload: Some(1_460), window_bytes: 64_240, ..Segment::default() };
+        let ports = Segment { source: 1, destination: 2, ..Segment::default() };
+        let syn = Segment { is_syn: true, max_payload: Some(1_460), window_bytes: 64_240, ..ports };
         for segment in [data, syn] {
             assert_eq!(Segment::parse(&segment.emit(from, to)), Some(segment));
         }

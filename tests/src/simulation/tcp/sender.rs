@@ -2,69 +2,22 @@
 //! A sender as Linux has it: SACK, RACK and tail probes (RFC 8985), PRR, undo, and one of the [`Algorithm`]s. Segments
 //! leave one by one (no segmentation offload).
 
+mod settings;
+mod timers;
+mod transmit;
+
 use mlvpn_core::words::time::{Duration, Instant};
 
-use super::congestion::{Acked, Algorithm, Congestion, Sample, Window};
+use super::congestion::{Acked, Congestion, Sample, Window};
 use super::rack::{Circumstances, Rack};
 use super::recovery::{Recovery, State, clock};
-use super::round_trip::{LEAST_TIMEOUT, RoundTrip};
+use super::round_trip::RoundTrip;
 use super::scoreboard::{Delivery, Scoreboard};
-use super::segment::{Ecn, Segment, narrow, widen};
+use super::segment::{Segment, widen};
+pub use settings::{Sendings, Settings};
 
 /// Bytes of the timestamp option, which each segment's payload is smaller by.
 const OPTIONS: u64 = 12;
-
-/// Linux's least timer: two ticks of a millisecond.
-const TICK: Duration = Duration::from_millis(2);
-
-/// How a sender is set up.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// Its port and the receiver's.
-    pub ports: (u16, u16),
-    /// The algorithm.
-    pub algorithm: Algorithm,
-    /// The largest payload the own interface allows, without options.
-    pub largest_payload: u16,
-    /// Whether marks of congestion are asked for (RFC 3168).
-    pub ecn: bool,
-    /// What the application hands over in bytes per second; None as much as is taken.
-    pub application: Option<u64>,
-    /// Decides what the algorithm leaves to chance.
-    pub seed: u64,
-}
-
-/// What a sender did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sendings {
-    /// Segments sent, copies included.
-    pub segments: u64,
-    /// Copies.
-    pub copies: u64,
-    /// Recoveries begun.
-    pub recoveries: u64,
-    /// Alarms that were false.
-    pub undone: u64,
-    /// Timeouts.
-    pub timeouts: u64,
-    /// Tail probes.
-    pub probes: u64,
-}
-
-impl Sendings {
-    /// Both together.
-    #[must_use]
-    pub const fn plus(self, other: &Self) -> Self {
-        Self {
-            segments: self.segments + other.segments,
-            copies: self.copies + other.copies,
-            recoveries: self.recoveries + other.recoveries,
-            undone: self.undone + other.undone,
-            timeouts: self.timeouts + other.timeouts,
-            probes: self.probes + other.probes,
-        }
-    }
-}
 
 /// See the module's description.
 #[derive(Debug)]
@@ -170,36 +123,6 @@ impl Sender {
     #[must_use]
     pub const fn payload(&self) -> u64 {
         self.payload
-    }
-
-    /// When to call [`Sender::handle_timeout`].
-    #[must_use]
-    pub fn deadline(&self) -> Option<Instant> {
-        if let Handshake::Due(at) = self.handshake {
-            return Some(at);
-        }
-        let paced = (self.is_paced_out() && self.wants_to_send()).then(|| micros_after(self.paced_until));
-        let application = self.settings.application.and_then(|rate| self.next_handed_over(rate));
-        let timers = [self.timers.timeout, self.timers.probe, self.timers.reorder, paced, application];
-        timers.into_iter().flatten().min()
-    }
-
-    /// Does what is due.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        if self.timers.reorder.is_some_and(|at| at <= now) {
-            self.timers.reorder = None;
-            if self.find_losses(now) > 0 && matches!(self.recovery.state, State::Open | State::Reduced) {
-                self.begin_recovery();
-            }
-            if self.recovery.state == State::Recovery {
-                self.recovery.shrink(&mut self.window, (1, self.board.in_flight()), false);
-            }
-        }
-        if self.timers.timeout.is_some_and(|at| at <= now) {
-            self.time_out(now);
-        } else if self.timers.probe.is_some_and(|at| at <= now) {
-            self.probe_tail(now);
-        }
     }
 
     /// Takes a segment from the receiver.
@@ -318,7 +241,11 @@ impl Sender {
     }
 
     fn end(&mut self) {
+        let segments = self.window.segments;
         self.recovery.end(&mut self.window);
+        if self.congestion.rules_alone() {
+            self.window.segments = segments;
+        }
         self.rack.end_recovery();
     }
 
@@ -392,196 +319,4 @@ impl Sender {
         }
         self.is_window_limited
     }
-
-    fn arm(&mut self, delivery: &Delivery, now: Instant) {
-        if self.board.outstanding() == 0 {
-            self.timers = Timers::default();
-        } else if delivery.acknowledged > 0 {
-            self.timers.failures = 0;
-            self.timers.timeout = Some(now + self.rtt.timeout(0));
-        }
-        if delivery.segments > 0 {
-            self.arm_probe(now);
-        }
-    }
-
-    /// A tail probe is sent when nothing is missing and nothing was heard for two round trips.
-    fn arm_probe(&mut self, now: Instant) {
-        self.timers.probe = None;
-        let Some(smoothed) = self.rtt.smoothed() else { return };
-        let is_calm = matches!(self.recovery.state, State::Open | State::Reduced) && self.board.sacked() == 0;
-        if !is_calm || self.board.outstanding() == 0 || self.tail_probe.is_some() {
-            return;
-        }
-        let slack = if self.board.outstanding() == 1 { LEAST_TIMEOUT } else { TICK };
-        let at = now + smoothed * 2 + slack;
-        self.timers.probe = Some(at).filter(|at| self.timers.timeout.is_none_or(|timeout| *at < timeout));
-    }
-
-    fn probe_tail(&mut self, now: Instant) {
-        self.timers.probe = None;
-        let has_new = self.has_room_at_receiver() && self.is_handed_over(now);
-        self.forced = Some(if has_new { Forced::New } else { Forced::Copy(self.board.next().saturating_sub(1)) });
-        self.tail_probe = Some((self.board.next(), !has_new));
-        self.timers.timeout = Some(now + self.rtt.timeout(0));
-        self.sendings.probes += 1;
-    }
-
-    fn time_out(&mut self, now: Instant) {
-        self.sendings.timeouts += 1;
-        let before = self.window;
-        if matches!(self.recovery.state, State::Open | State::Reduced) || self.timers.failures == 0 {
-            self.window.threshold = self.congestion.reduced(&before);
-        }
-        self.congestion.reset();
-        self.board.lose_all();
-        self.window.segments = self.board.in_flight() + 1;
-        self.recovery.begin_loss(before, self.board.next());
-        self.timers.failures += 1;
-        self.timers = Timers {
-            timeout: Some(now + self.rtt.timeout(self.timers.failures)),
-            probe: None,
-            reorder: None,
-            ..self.timers
-        };
-        (self.tail_probe, self.forced) = (None, self.board.next_resend().map(Forced::Copy));
-    }
-}
-
-/// Sending.
-impl Sender {
-    /// The next segment.
-    pub fn poll_transmit(&mut self, now: Instant) -> Option<Segment> {
-        match self.handshake {
-            Handshake::Due(at) if at <= now => {
-                self.timers.failures += 1;
-                (self.last_sent, self.handshake) =
-                    (now, Handshake::Due(now + RoundTrip::default().timeout(self.timers.failures - 1)));
-                return Some(self.syn(now));
-            }
-            Handshake::Due(_) => return None,
-            Handshake::Done { owes: true } => {
-                (self.handshake, self.timers.failures) = (Handshake::Done { owes: false }, 0);
-                return Some(self.segment(None, now));
-            }
-            Handshake::Done { owes: false } => {}
-        }
-        match self.forced.take() {
-            Some(Forced::Copy(index)) if index >= self.board.first() => return Some(self.send(Some(index), now)),
-            Some(Forced::New) => return Some(self.send(None, now)),
-            _ => {}
-        }
-        if self.is_paced_out() && micros_after(self.paced_until) > now {
-            return None;
-        }
-        if self.board.in_flight() >= self.window.segments {
-            self.is_window_limited = true;
-            return None;
-        }
-        if let Some(index) = self.board.next_resend() {
-            return Some(self.send(Some(index), now));
-        }
-        if !self.has_room_at_receiver() || !self.is_handed_over(now) {
-            self.is_window_limited = false;
-            return None;
-        }
-        Some(self.send(None, now))
-    }
-
-    fn syn(&self, now: Instant) -> Segment {
-        Segment {
-            source: self.settings.ports.0,
-            destination: self.settings.ports.1,
-            is_syn: true,
-            max_payload: Some(self.settings.largest_payload),
-            window_bytes: 64_240,
-            timestamps: (clock(now), 0),
-            ..Segment::default()
-        }
-    }
-
-    /// A data segment, or an acknowledgement without data.
-    fn segment(&mut self, index: Option<u64>, now: Instant) -> Segment {
-        let is_capable = self.settings.ecn && index.is_some();
-        Segment {
-            source: self.settings.ports.0,
-            destination: self.settings.ports.1,
-            sequence: narrow(1 + index.unwrap_or_default() * self.payload),
-            acknowledged: Some(1),
-            window_bytes: 64_240,
-            timestamps: (clock(now), self.echo),
-            payload: if index.is_some() { usize::try_from(self.payload).unwrap_or(0) } else { 0 },
-            ecn: if is_capable { Ecn::Capable } else { Ecn::Not },
-            is_reduced: is_capable && std::mem::take(&mut self.tells_reduced),
-            ..Segment::default()
-        }
-    }
-
-    fn send(&mut self, again: Option<u64>, now: Instant) -> Segment {
-        if self.board.outstanding() == 0
-            && let Congestion::Cubic(cubic) = &mut self.congestion
-        {
-            cubic.resume(now.since(self.last_sent));
-        }
-        let index = match again {
-            Some(index) => {
-                self.board.resend(index, now);
-                index
-            }
-            None => self.board.send(now, false),
-        };
-        self.sendings.segments += 1;
-        self.sendings.copies += u64::from(again.is_some());
-        self.recovery.note_sent(again.is_some(), now);
-        self.last_sent = now;
-        self.most_outstanding = if self.window.is_slow_start() {
-            self.board.outstanding().max(self.most_outstanding.min(self.window.segments))
-        } else {
-            self.board.outstanding()
-        };
-        if let Some(spacing) = self.congestion.spacing() {
-            self.paced_until = self.paced_until.max(now.micros() * 1_000) + spacing;
-        }
-        if self.timers.timeout.is_none() {
-            self.timers.timeout = Some(now + self.rtt.timeout(0));
-        }
-        if again.is_none() {
-            self.arm_probe(now);
-        }
-        self.segment(Some(index), now)
-    }
-
-    const fn is_paced_out(&self) -> bool {
-        self.paced_until > 0
-    }
-
-    /// As far as is known without the time.
-    fn wants_to_send(&self) -> bool {
-        self.forced.is_some()
-            || (self.board.in_flight() < self.window.segments
-                && (self.board.next_resend().is_some() || self.has_room_at_receiver()))
-    }
-
-    fn has_room_at_receiver(&self) -> bool {
-        (self.board.next() + 1) * self.payload < self.receiver_edge
-    }
-
-    fn is_handed_over(&self, now: Instant) -> bool {
-        self.settings.application.is_none_or(|rate| {
-            let bytes = u128::from(rate) * u128::from(now.since(self.opened_at).micros()) / 1_000_000;
-            u128::from((self.board.next() + 1) * self.payload) <= bytes
-        })
-    }
-
-    /// When the application hands over the next segment, while nothing else holds it back.
-    fn next_handed_over(&self, rate: u64) -> Option<Instant> {
-        let bytes = u128::from((self.board.next() + 1) * self.payload) * 1_000_000;
-        let micros = u64::try_from(bytes.div_ceil(u128::from(rate.max(1)))).unwrap_or(u64::MAX);
-        let may = self.board.in_flight() < self.window.segments && self.has_room_at_receiver();
-        (may && self.payload > 0).then(|| self.opened_at + Duration::from_micros(micros))
-    }
-}
-
-const fn micros_after(nanos: u64) -> Instant {
-    Instant::from_micros(nanos.div_ceil(1_000))
 }
