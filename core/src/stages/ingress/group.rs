@@ -14,12 +14,13 @@ pub const GROUPS: usize = 32;
 /// Bytes a group may send in one round: the largest packet, so that every turn sends at least one (RFC 8290, 4.1).
 pub const QUANTUM: u16 = MAX_PACKET;
 
-/// Bytes of larger packets a group may have sent [`LATELY`] and still be thin: two full packets, the beginning of an
-/// exchange (a question, a greeting of TLS). With a third it is a transfer, whose packets must stay in order.
+/// Bytes of larger packets a group may send and still be thin, until it is [`QUIET`]: two full packets, the beginning of
+/// an exchange (a question, a greeting of TLS). With a third it is a transfer, whose packets must stay in order.
 const LITTLE: u32 = 2 * MAX_PACKET as u32;
 
-/// How far back "lately" goes. With [`LITTLE`], a group with large packets stays thin up to 240 kbit/s.
-const LATELY: Duration = Duration::from_millis(100);
+/// A group that sent no larger packet for this long begins anew. By then what it sent has arrived, also over a satellite,
+/// so that nothing of a transfer is overtaken by its own next packet.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// What waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,9 +51,9 @@ pub(super) struct Group {
     pub(super) credit: i32,
     /// The round in which `credit` was given.
     pub(super) round: u32,
-    /// Bytes of packets that are not small, sent since `lately_since`.
+    /// Bytes of packets that are not small, sent since the group was quiet last, and when the latest was.
     lately: u32,
-    lately_since: Instant,
+    lately_at: Instant,
     pub(super) codel: Codel,
 }
 
@@ -64,7 +65,7 @@ impl Group {
         credit: QUANTUM as i32,
         round: 0,
         lately: 0,
-        lately_since: Instant::ORIGIN,
+        lately_at: Instant::ORIGIN,
         codel: Codel::new(),
     };
 
@@ -91,7 +92,7 @@ impl Group {
     }
 
     const fn has_sent_lately(&self, now: Instant) -> u32 {
-        if now.since(self.lately_since).micros() > LATELY.micros() { 0 } else { self.lately }
+        if now.since(self.lately_at).micros() > QUIET.micros() { 0 } else { self.lately }
     }
 
     /// Takes note of a packet that leaves for a link.
@@ -101,9 +102,7 @@ impl Group {
             return;
         }
         self.lately = self.has_sent_lately(now).saturating_add(u32::from(class.len));
-        if now.since(self.lately_since) > LATELY {
-            self.lately_since = now;
-        }
+        self.lately_at = now;
     }
 
     /// Takes note of a packet that left the head of the chain. Whether it was thin.
