@@ -126,6 +126,12 @@ impl Arrivals {
         self.report_at
     }
 
+    /// Whether packets were found missing that the sender does not know of.
+    #[must_use]
+    pub const fn is_urgent(&self) -> bool {
+        self.is_urgent
+    }
+
     /// What there is to tell, which counts as told. `room` is how many packets can still be held for order.
     pub fn report(&mut self, link: u8, window: &ReplayWindow<REPLAY_WORDS>, room: u16, now: Instant) -> Report {
         self.settle(window, now);

@@ -11,6 +11,7 @@
 
 mod limit;
 
+use crate::state::estimate::Jitter;
 use crate::words::time::{Duration, Instant};
 
 use limit::Limit;
@@ -37,6 +38,10 @@ const MOST_QUEUE: Duration = Duration::from_millis(30);
 /// A queue of more than this, and of three times what is aimed at, in three reports: the link has become slower.
 const SLOWER_QUEUE: Duration = Duration::from_millis(20);
 const SLOWER_REPORTS: u8 = 3;
+
+/// A queue of half of what is aimed at, in so many reports, is no accident: the link is full, and carries what it
+/// delivers.
+const FULL_REPORTS: u8 = 3;
 
 /// A queue is drained at this part of the capacity, in 256ths: 0.7.
 const DRAIN: u64 = 179;
@@ -91,8 +96,8 @@ pub struct Heard {
 enum Phase {
     /// Doubling; in how many reports in a row packets queued.
     Start { over: u8 },
-    /// Sending less until then, or until the queue is gone when `is_until_empty`.
-    Drain { until: Instant, is_until_empty: bool },
+    /// Sending less until then.
+    Drain { until: Instant },
     /// Holding a small queue.
     Steady,
 }
@@ -126,6 +131,12 @@ pub struct Rate {
     over: u8,
     empty: u8,
     drain_at: Instant,
+    /// Until then the queue still shows what was sent before the pace was lowered.
+    blind_until: Instant,
+    /// Reports in a row with a standing queue.
+    full: u8,
+    /// The mean difference of the least queueing delays of neighbouring reports, in sixteenths of a microsecond.
+    wobble: Jitter,
     limit: Limit,
 }
 
@@ -146,6 +157,9 @@ impl Rate {
             over: 0,
             empty: 0,
             drain_at: Instant::ORIGIN,
+            blind_until: Instant::ORIGIN,
+            full: 0,
+            wobble: Jitter::default(),
             limit: Limit::default(),
         }
     }
@@ -194,13 +208,14 @@ impl Rate {
 
     /// Takes in a report.
     pub fn hear(&mut self, heard: Heard) {
+        self.wobble.sample(heard.queue.micros().abs_diff(self.queue.micros()));
         self.queue = heard.queue;
         self.jitter = heard.jitter;
         self.recent = self.pace.max(self.recent.saturating_sub(self.recent >> 3));
         let is_whole = self.measure(&heard);
         match self.phase {
             Phase::Start { over } => self.start(&heard, over),
-            Phase::Drain { until, is_until_empty } => self.drain(&heard, until, is_until_empty),
+            Phase::Drain { until } => self.drain(&heard, until),
             Phase::Steady => self.hold(&heard, is_whole),
         }
         let (capacity, delivered) = (self.capacity.unwrap_or(self.pace), self.delivered);
@@ -245,8 +260,7 @@ impl Rate {
             let rate =
                 self.busy_rate(heard).unwrap_or_else(|| per_second(heard.bytes, heard.interval).min(self.recent));
             self.capacity = Some(rate.max(LEAST_PACE));
-            self.begin_drain(heard, DRAIN_LIMIT, true);
-            return;
+            return self.begin_drain(heard);
         }
         self.phase = Phase::Start { over };
         if heard.is_used && over == 0 {
@@ -261,21 +275,19 @@ impl Rate {
         }
     }
 
-    fn begin_drain(&mut self, heard: &Heard, span: Duration, is_until_empty: bool) {
-        self.phase = Phase::Drain { until: heard.at + span, is_until_empty };
+    /// Sends less for as long as 0.3 of the capacity takes to carry the queue away.
+    fn begin_drain(&mut self, heard: &Heard) {
+        let span = Duration::from_micros(heard.queue.micros().saturating_mul(10) / 3).min(DRAIN_LIMIT) + DRAIN_SLACK;
+        self.phase = Phase::Drain { until: heard.at + span };
+        // What follows from it is seen a round trip later.
+        self.blind_until = heard.at + span + heard.rtt + REPORT_DELAY;
         self.pace = part(self.capacity.unwrap_or(self.pace), DRAIN);
         (self.over, self.empty) = (0, 0);
     }
 
-    fn drain(&mut self, heard: &Heard, until: Instant, is_until_empty: bool) {
-        let is_empty = heard.queue < self.target() >> 1;
-        if heard.at >= until || (is_until_empty && is_empty) {
+    fn drain(&mut self, heard: &Heard, until: Instant) {
+        if heard.at >= until {
             self.become_steady(heard);
-        } else if is_until_empty && let Some(rate) = self.busy_rate(heard) {
-            // The first estimate was one report's; a draining queue still shows the rate.
-            let capacity = self.capacity.unwrap_or(rate);
-            self.capacity = Some(towards(capacity, rate, 1));
-            self.pace = part(capacity, DRAIN);
         }
     }
 
@@ -290,7 +302,9 @@ impl Rate {
     fn hold(&mut self, heard: &Heard, is_whole: bool) {
         let capacity = self.capacity.unwrap_or(self.pace);
         let target = self.target();
-        let is_saturated = heard.busy.micros().saturating_mul(10) >= heard.interval.micros().saturating_mul(9);
+        let is_busy = heard.busy.micros().saturating_mul(10) >= heard.interval.micros().saturating_mul(9);
+        self.full = if heard.queue > target >> 1 { self.full.saturating_add(1) } else { 0 };
+        let is_saturated = is_busy && self.full >= FULL_REPORTS;
         let capacity = match self.busy_rate(heard) {
             // What a link carries while it is not full says nothing of what it could.
             Some(rate) if rate > capacity || is_saturated => towards(capacity, rate, 2),
@@ -299,19 +313,15 @@ impl Rate {
         }
         .max(LEAST_PACE);
         self.capacity = Some(capacity);
-        self.over = if heard.queue > SLOWER_QUEUE.max(target * 3) { self.over.saturating_add(1) } else { 0 };
+        let is_long = heard.queue > SLOWER_QUEUE.max(target * 3) && heard.at >= self.blind_until;
+        self.over = if is_long { self.over.saturating_add(1) } else { 0 };
         if self.over >= SLOWER_REPORTS {
             let rate = self.busy_rate(heard).unwrap_or(self.delivered).min(capacity).max(LEAST_PACE);
             self.capacity = Some(rate);
-            return self.begin_drain(heard, DRAIN_LIMIT, true);
+            return self.begin_drain(heard);
         }
         if heard.at >= self.drain_at && heard.is_used {
-            // The queue at 0.3 of the capacity: ten thirds of its delay.
-            return self.begin_drain(
-                heard,
-                DRAIN_SLACK + Duration::from_micros(heard.queue.micros().saturating_mul(10) / 3),
-                false,
-            );
+            return self.begin_drain(heard);
         }
         if heard.is_used {
             self.empty = if heard.queue < target >> 1 { self.empty.saturating_add(1) } else { 0 };
@@ -339,7 +349,8 @@ impl Rate {
 
     /// The queue that is aimed at.
     fn target(&self) -> Duration {
-        let noise = Duration::from_micros(self.jitter.micros().saturating_mul(3) / 2);
+        let noise = self.jitter.micros().max(self.wobble.micros());
+        let noise = Duration::from_micros(noise.saturating_mul(3) / 2);
         noise.max(LEAST_QUEUE).min(MOST_QUEUE)
     }
 

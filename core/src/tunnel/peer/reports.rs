@@ -44,7 +44,8 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         if self.report_at()? > now {
             return None;
         }
-        let link = self.report_link()?;
+        let is_urgent = self.members.iter().flatten().any(|member| member.arrivals.is_urgent());
+        let link = self.report_link(is_urgent)?;
         let room = u16::try_from(WINDOW.saturating_sub(self.bond.reorder.held())).unwrap_or(u16::MAX);
         let mut frames = heapless::Vec::<Control, REPORTS>::new();
         for (index, member) in self.members.iter_mut().enumerate() {
@@ -88,20 +89,20 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         Ok(Transmit { link: LinkId::new(place.socket.into()), to: place.address, len, ecn: Ecn::NotEct })
     }
 
-    /// The link the next report takes: in turns the one that is soonest there, and each of all.
-    fn report_link(&mut self) -> Option<LinkId> {
+    /// The link the next report takes: the one that is soonest there, and in turns each of all when there is no hurry.
+    fn report_link(&mut self, is_urgent: bool) -> Option<LinkId> {
         let carries = |member: &&Member| !member.blocked && self.carries(member);
         let usable =
             || self.members.iter().enumerate().filter_map(|(index, m)| Some((index, m.as_ref().filter(carries)?)));
         let turn = self.report_turn;
-        let chosen = if turn & 1 == 0 {
+        let chosen = if is_urgent || turn & 1 == 0 {
             usable().min_by_key(|(_, member)| member.path.rtt().smoothed())
         } else {
             let count = usable().count().max(1);
             usable().nth(turn.checked_rem(count.saturating_mul(2)).unwrap_or(0) / 2)
         };
         let index = chosen?.0;
-        self.report_turn = turn.wrapping_add(1);
+        self.report_turn = turn.wrapping_add(usize::from(!is_urgent));
         Some(LinkId::new(index))
     }
 
