@@ -67,8 +67,8 @@ pub struct Settled {
     pub arrived: u32,
     /// Packets that did not.
     pub lost: u32,
-    /// When the latest of those that arrived had been sent.
-    pub newest: Option<Instant>,
+    /// Bytes of the largest datagram that arrived.
+    pub largest: u16,
 }
 
 /// Up to `KEPT` packets on `LINKS` links. Every packet is on one list: of its link, in the order of sending, or of those
@@ -146,7 +146,7 @@ impl<const LINKS: usize, const KEPT: usize> Flight<LINKS, KEPT> {
                     self.lose(pool, index, now);
                 } else {
                     settled.arrived = settled.arrived.saturating_add(1);
-                    settled.newest = settled.newest.max(Some(sent.at));
+                    settled.largest = settled.largest.max(sent.len);
                     self.free(pool, index, Some(link));
                 }
             } else if place < u32::MAX >> 1 {

@@ -114,6 +114,16 @@ impl MtuSearch {
         self.is_known |= !self.is_searching();
     }
 
+    /// A data packet of `size` arrived: when that is about the proved size, nothing needs to be proved for a while. Under
+    /// loss, probes alone would call a path shrunk by chance.
+    pub fn arrived(&mut self, size: u16, now: Instant) {
+        if size.saturating_add(RESOLUTION) < self.proved {
+            return;
+        }
+        self.trial.take_if(|trial| trial.size <= self.proved);
+        self.confirm_at = now + CONFIRM;
+    }
+
     /// Whether the first search has ended, so that [`MtuSearch::usable`] is more than a guess.
     #[must_use]
     pub const fn is_known(&self) -> bool {

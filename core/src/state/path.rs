@@ -285,6 +285,13 @@ impl Path {
         }
     }
 
+    /// Takes note of a data packet of `len` bytes of UDP payload that arrived at the peer.
+    pub fn note_arrived(&mut self, len: u16, now: Instant) {
+        if len > 0 && self.phase == Phase::Up {
+            self.mtu.arrived(self.ip_len(len), now);
+        }
+    }
+
     /// Acts on a control frame that came from `from`.
     pub fn handle(&mut self, frame: &Control, from: Place, now: Instant) {
         match *frame {

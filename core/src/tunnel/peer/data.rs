@@ -117,8 +117,11 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
 
     fn next_new<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, lanes: &[Lane], now: Instant) -> Option<Load> {
         let is_thin = self.bond.peek()?.is_thin;
-        let free = lanes.iter().filter(|lane| is_thin || lane.free_at <= now);
-        let lane = free.min_by_key(|lane| lane.delay)?;
+        let lane = if is_thin {
+            quickest(lanes, now)
+        } else {
+            lanes.iter().filter(|lane| lane.free_at <= now).min_by_key(|lane| lane.delay)
+        }?;
         let law = self.law();
         let Popped { slot, class, is_thin, .. } = self.bond.pop(pool, &law, now)?;
         let domain = if is_thin || !class.ordered { 0 } else { domain_of(&class) };

@@ -121,6 +121,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         let settled = self.flight.settle(pool, report, now);
         if let Some(member) = self.member_mut(link) {
             member.departures.hear(report, sent_at, settled, now);
+            member.path.note_arrived(settled.largest, now);
         }
     }
 
