@@ -33,9 +33,9 @@ const START_QUEUE_CLEAR: Duration = Duration::from_millis(15);
 
 /// The steady queue on a quiet link, and on one whose delay is all noise. Simulated: 8 ms suit wires, 16 ms radio links.
 const LEAST_QUEUE: Duration = Duration::from_millis(6);
-const MOST_QUEUE: Duration = Duration::from_millis(30);
+const MOST_QUEUE: Duration = Duration::from_millis(16);
 
-/// A queue of more than this, and of three times what is aimed at, in three reports: the link has become slower.
+/// A queue of more than this, and of twice what is aimed at, in three reports: the link has become slower.
 const SLOWER_QUEUE: Duration = Duration::from_millis(20);
 const SLOWER_REPORTS: u8 = 3;
 
@@ -127,6 +127,8 @@ pub struct Rate {
     span: Span,
     /// The delivery rate of the last whole span.
     delivered: u64,
+    /// And of the span before. Behind a stall, one span shows more than the link carries.
+    delivered_before: u64,
     /// Reports in a row with too long a queue, and with an empty one though the link was used.
     over: u8,
     empty: u8,
@@ -154,6 +156,7 @@ impl Rate {
             jitter: Duration::ZERO,
             span: Span::default(),
             delivered: 0,
+            delivered_before: 0,
             over: 0,
             empty: 0,
             drain_at: Instant::ORIGIN,
@@ -239,6 +242,7 @@ impl Rate {
         if self.span.time < RATE_SPAN {
             return false;
         }
+        self.delivered_before = self.delivered;
         self.delivered = per_second(self.span.bytes, self.span.time).min(self.recent);
         let is_used = self.span.is_used;
         self.span = Span::default();
@@ -300,20 +304,10 @@ impl Rate {
     }
 
     fn hold(&mut self, heard: &Heard, is_whole: bool) {
-        let capacity = self.capacity.unwrap_or(self.pace);
         let target = self.target();
-        let is_busy = heard.busy.micros().saturating_mul(10) >= heard.interval.micros().saturating_mul(9);
-        self.full = if heard.queue > target >> 1 { self.full.saturating_add(1) } else { 0 };
-        let is_saturated = is_busy && self.full >= FULL_REPORTS;
-        let capacity = match self.busy_rate(heard) {
-            // What a link carries while it is not full says nothing of what it could.
-            Some(rate) if rate > capacity || is_saturated => towards(capacity, rate, 2),
-            _ if is_whole => capacity.max(self.delivered),
-            _ => capacity,
-        }
-        .max(LEAST_PACE);
-        self.capacity = Some(capacity);
-        let is_long = heard.queue > SLOWER_QUEUE.max(target * 3) && heard.at >= self.blind_until;
+        self.follow(heard, is_whole, target);
+        let capacity = self.capacity.unwrap_or(self.pace);
+        let is_long = heard.queue > SLOWER_QUEUE.max(target * 2) && heard.at >= self.blind_until;
         self.over = if is_long { self.over.saturating_add(1) } else { 0 };
         if self.over >= SLOWER_REPORTS {
             let rate = self.busy_rate(heard).unwrap_or(self.delivered).min(capacity).max(LEAST_PACE);
@@ -326,25 +320,22 @@ impl Rate {
         if heard.is_used {
             self.empty = if heard.queue < target >> 1 { self.empty.saturating_add(1) } else { 0 };
         }
-        self.pace = self.steer(capacity, heard, target);
+        self.pace = steer(capacity, heard, target, self.empty);
     }
 
-    /// The pace that moves the queue towards its target.
-    fn steer(&self, capacity: u64, heard: &Heard, target: Duration) -> u64 {
-        let target = target.micros().max(1);
-        let loop_time = (heard.rtt + REPORT_DELAY).micros().max(1).saturating_mul(2);
-        // In 1/65,536: 0.5 % to 10 %, and more, up to a half, while the queue stays empty.
-        let gain = target.saturating_mul(65_536).checked_div(loop_time).unwrap_or(0).clamp(328, 6_554);
-        let gain = gain.saturating_mul(1_u64.checked_shl(u32::from(self.empty >> 2).min(4)).unwrap_or(1)).min(32_768);
-        let queue = heard.queue.micros();
-        if queue <= target {
-            let share = gain.saturating_mul(target.saturating_sub(queue)).checked_div(target).unwrap_or(0);
-            capacity.saturating_add(scaled(capacity, share))
-        } else {
-            let over = queue.saturating_sub(target).min(target.saturating_mul(2));
-            let share = gain.min(6_554).saturating_mul(over).checked_div(target).unwrap_or(0);
-            capacity.saturating_sub(scaled(capacity, share))
-        }
+    /// Corrects the capacity by what the link showed while it was full.
+    fn follow(&mut self, heard: &Heard, is_whole: bool, target: Duration) {
+        let capacity = self.capacity.unwrap_or(self.pace);
+        let is_busy = heard.busy.micros().saturating_mul(10) >= heard.interval.micros().saturating_mul(9);
+        self.full = if heard.queue > target >> 1 { self.full.saturating_add(1) } else { 0 };
+        let capacity = match self.busy_rate(heard).filter(|_| is_busy) {
+            Some(rate) if heard.queue > target * 2 => towards(capacity, rate, 1),
+            // What a link carries while it is not full says nothing of what it could.
+            Some(rate) if rate > capacity || self.full >= FULL_REPORTS => towards(capacity, rate, 2),
+            _ if is_whole => capacity.max(self.delivered.min(self.delivered_before)),
+            _ => capacity,
+        };
+        self.capacity = Some(capacity.max(LEAST_PACE));
     }
 
     /// The queue that is aimed at.
@@ -358,6 +349,20 @@ impl Rate {
         let ceiling = if self.ceiling == 0 { MOST_PACE } else { self.ceiling.max(LEAST_PACE) };
         pace.clamp(LEAST_PACE, ceiling)
     }
+}
+
+/// The pace that moves the queue towards its target: above the capacity by 0.5 % to 10 % when it is empty, and below
+/// by up to twice that when it is too long. The slower the news come, the less.
+fn steer(capacity: u64, heard: &Heard, target: Duration, empty: u8) -> u64 {
+    let target = target.micros().max(1);
+    let loop_time = (heard.rtt + REPORT_DELAY).micros().max(1).saturating_mul(2);
+    // In 1/65,536.
+    let gain = target.saturating_mul(65_536).checked_div(loop_time).unwrap_or(0).clamp(328, 6_554);
+    let queue = heard.queue.micros();
+    let off = queue.abs_diff(target).min(target.saturating_mul(2));
+    let gain = gain.saturating_mul(1_u64.checked_shl(u32::from(empty >> 2).min(4)).unwrap_or(1)).min(32_768);
+    let share = scaled(capacity, gain.saturating_mul(off).checked_div(target).unwrap_or(0));
+    if queue <= target { capacity.saturating_add(share) } else { capacity.saturating_sub(share) }
 }
 
 /// A configured rate is likely the truth: most of it is tried at once.
