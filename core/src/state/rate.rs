@@ -328,10 +328,11 @@ impl Rate {
         let capacity = self.capacity.unwrap_or(self.pace);
         let is_busy = heard.busy.micros().saturating_mul(10) >= heard.interval.micros().saturating_mul(9);
         self.full = if heard.queue > target >> 1 { self.full.saturating_add(1) } else { 0 };
-        let capacity = match self.busy_rate(heard).filter(|_| is_busy) {
-            Some(rate) if heard.queue > target * 2 => towards(capacity, rate, 1),
-            // What a link carries while it is not full says nothing of what it could.
-            Some(rate) if rate > capacity || self.full >= FULL_REPORTS => towards(capacity, rate, 2),
+        let capacity = match self.busy_rate(heard) {
+            Some(rate) if rate > capacity && is_busy => towards(capacity, rate, 2),
+            Some(rate) if rate > capacity => towards(capacity, rate.min(capacity.saturating_add(capacity >> 2)), 2),
+            Some(rate) if is_busy && self.full >= FULL_REPORTS && heard.queue > target => towards(capacity, rate, 2),
+            _ if is_whole && self.empty >= 4 => capacity.max(self.delivered),
             _ if is_whole => capacity.max(self.delivered.min(self.delivered_before)),
             _ => capacity,
         };
