@@ -18,7 +18,7 @@ use super::engine::{LinkFacts, WINDOW, classic_facts, facts};
 pub(super) const PEER_LINKS: usize = 8;
 
 /// Packets a peer's reorder buffer can hold.
-const PEER_WINDOW: usize = 256;
+const PEER_WINDOW: usize = 1024;
 
 /// An engine of protocol 2.
 pub(super) type PeerOfTwo = Peer<PEER_LINKS, PEER_WINDOW>;
