@@ -67,7 +67,7 @@ pub struct Report {
     pub span: u16,
     /// The counters that are missing, in order.
     pub gaps: heapless::Vec<Gap, MAX_GAPS>,
-    /// Bytes of UDP payload that arrived.
+    /// Bytes that arrived, with their UDP and IP headers.
     pub bytes: u32,
     /// Bytes that arrived while packets queued somewhere on the way.
     pub busy_bytes: u32,

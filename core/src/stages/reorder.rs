@@ -30,7 +30,9 @@ pub const HOLD_LIMIT: Duration = Duration::from_millis(400);
 /// - a packet overtakes an earlier one of its domain only when the buffer ran full, when the earlier one is `WINDOW` or
 ///   more numbers behind the latest, or when it was missing for longer than the patience of a packet behind it, or
 ///   of [`prove_lost`](Self::prove_lost);
-/// - no packet waits longer than [`HOLD_LIMIT`], however many are missing before it.
+/// - no packet waits longer than [`HOLD_LIMIT`], however many are missing before it;
+/// - while the port drains it, it refuses nothing but duplicates: the packet that would fill it gives up what is missing
+///   before the packet that waits longest.
 #[derive(Debug)]
 pub struct Reorder<const WINDOW: usize, const DOMAINS: usize> {
     /// The packet of a domain with order number `n`, for `next < n < next + WINDOW`, is held at the place that is at
@@ -41,7 +43,7 @@ pub struct Reorder<const WINDOW: usize, const DOMAINS: usize> {
     /// Places that came back, and where those never used begin.
     free: u16,
     fresh: u16,
-    /// Packets held. `held + ready.len() <= WINDOW`, always.
+    /// Packets held: fewer than `WINDOW` between two calls, and `held + ready.len() <= WINDOW` always.
     held: usize,
     /// Packets for the port, in order.
     ready: heapless::Deque<Slot, WINDOW>,
@@ -57,6 +59,9 @@ struct Domain {
     newest: u16,
     /// When the packet numbered `next` is given up; later than any time when nothing is held.
     due: Instant,
+    /// What is missing below this number is proved lost, and until when it may come by being sent again.
+    lost_below: u64,
+    lost_until: Instant,
     /// Which order numbers arrived, so that a late packet is delivered and a duplicate is not.
     seen: ReplayWindow<REPLAY_WORDS>,
     /// Packets refused in a row because they were too far behind to tell. Below [`STRAYS`].
@@ -69,6 +74,8 @@ impl Domain {
         oldest: NOWHERE,
         newest: NOWHERE,
         due: Instant::from_micros(u64::MAX),
+        lost_below: 0,
+        lost_until: Instant::ORIGIN,
         seen: ReplayWindow::new(),
         strays: 0,
     };
@@ -150,7 +157,7 @@ impl<const WINDOW: usize, const DOMAINS: usize> Reorder<WINDOW, DOMAINS> {
         if order < next {
             self.pass(slot)?;
         } else {
-            if self.held.saturating_add(self.ready.len()) >= WINDOW && !self.make_room() {
+            if self.held.saturating_add(self.ready.len()) >= WINDOW {
                 return Err((slot, DropReason::QueueFull));
             }
             if order.saturating_sub(next) >= WINDOW as u64 {
@@ -158,6 +165,9 @@ impl<const WINDOW: usize, const DOMAINS: usize> Reorder<WINDOW, DOMAINS> {
             }
             self.hold(domain, order, slot, wait);
             self.release_run(domain);
+            if self.held >= WINDOW {
+                self.make_room();
+            }
         }
         if let Some(state) = self.domains.get_mut(domain) {
             state.seen.mark(order);
@@ -176,14 +186,34 @@ impl<const WINDOW: usize, const DOMAINS: usize> Reorder<WINDOW, DOMAINS> {
         self.ready.push_back(slot).map_err(|slot| (slot, DropReason::QueueFull))
     }
 
+    /// Takes in a packet of a domain that waits for no other, yet is not delivered twice.
+    ///
+    /// # Errors
+    /// As [`accept`](Self::accept).
+    pub fn pass_once(&mut self, domain: usize, order: Order, slot: Slot) -> Result<(), (Slot, DropReason)> {
+        let Order(order) = order;
+        let Some(state) = self.domains.get_mut(domain) else { return Err((slot, DropReason::Malformed)) };
+        if state.seen.check(order) != Seen::Never {
+            return Err((slot, DropReason::Duplicate));
+        }
+        self.pass(slot)?;
+        if let Some(state) = self.domains.get_mut(domain) {
+            state.seen.mark(order);
+            state.next = state.next.max(Some(order.saturating_add(1)));
+        }
+        Ok(())
+    }
+
     /// Every packet of the domain before `order` that is missing is lost on its way: it can only come by being sent
-    /// again, which is waited for until `until`.
+    /// again, which is waited for until `until`, or until what an earlier proof of the same said.
     pub fn prove_lost(&mut self, domain: usize, order: u64, until: Instant) {
         if let Some(state) = self.domains.get_mut(domain)
-            && state.oldest != NOWHERE
-            && state.next.is_some_and(|next| next < order)
+            && let Some(next) = state.next.filter(|next| *next < order && state.oldest != NOWHERE)
         {
-            state.due = state.due.min(until);
+            if state.lost_below <= next {
+                (state.lost_below, state.lost_until) = (order, until);
+            }
+            state.due = state.due.min(state.lost_until);
         }
     }
 
@@ -249,19 +279,16 @@ impl<const WINDOW: usize, const DOMAINS: usize> Reorder<WINDOW, DOMAINS> {
         }
     }
 
-    /// Moves what waits longest to the port's queue. False when nothing is held: then it is the port that must drain.
-    fn make_room(&mut self) -> bool {
+    /// Gives up what is missing first before the packet that waits longest.
+    fn make_room(&mut self) {
         let oldest = |domain: &usize| {
             let state = self.domains.get(*domain)?;
             Some(self.places.get(usize::from(state.oldest))?.arrival)
         };
-        let Some(domain) = (0..DOMAINS).filter(|domain| self.is_holding(*domain)).min_by_key(|domain| oldest(domain))
-        else {
-            return false;
-        };
-        self.skip_hole(domain);
-        // What was held is still in memory until the port has drained.
-        self.held.saturating_add(self.ready.len()) < WINDOW
+        if let Some(domain) = (0..DOMAINS).filter(|domain| self.is_holding(*domain)).min_by_key(|domain| oldest(domain))
+        {
+            self.skip_hole(domain);
+        }
     }
 
     /// Gives up the missing numbers before the first packet held.
@@ -316,7 +343,7 @@ impl<const WINDOW: usize, const DOMAINS: usize> Reorder<WINDOW, DOMAINS> {
             due = first.and_then(|index| self.places.get(usize::from(index))).map_or(due, |place| place.until);
         }
         if let Some(state) = self.domains.get_mut(domain) {
-            state.due = due;
+            state.due = if next < state.lost_below { due.min(state.lost_until) } else { due };
         }
     }
 

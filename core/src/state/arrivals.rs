@@ -49,8 +49,8 @@ pub struct Arrived {
     pub send_time: u16,
     /// Bytes of the whole datagram.
     pub bytes: u16,
-    /// Whether it carries an inner packet. What carries none is not reported for its own sake: reports would answer
-    /// reports.
+    /// Whether it carries an inner packet. What carries none is not reported for its own sake, or reports would answer
+    /// reports; what it shows to be missing is.
     pub is_data: bool,
     /// When.
     pub at: Instant,
@@ -78,9 +78,9 @@ pub struct Arrivals {
     tolerance: Duration,
     /// Reports since a packet came that had been called missing.
     patient: u8,
-    /// Where the statements of the last two regular reports began to be new. Each counter is spoken of in three regular
-    /// reports, because any may be lost.
-    stated: [u64; 2],
+    /// Where the statements of the last three regular reports ended. The next begins where the third last ended, so that
+    /// each counter is spoken of in three, because any may be lost.
+    stated: [u64; 3],
     bytes: u32,
     busy_bytes: u32,
     busy_micros: u32,
@@ -94,6 +94,10 @@ pub struct Arrivals {
     /// Data came since the last report: when the next is due.
     report_at: Option<Instant>,
     reported_at: Instant,
+    /// When the last regular report was made.
+    regular_at: Instant,
+    /// Where the next report goes on, because the last one had not enough places for gaps.
+    resume: Option<u64>,
     /// Counters were found missing since the last report.
     is_urgent: bool,
     /// Packets called missing that came after all.
@@ -113,14 +117,14 @@ impl Arrivals {
         }
         self.time(&arrived);
         self.settle(window, arrived.at);
-        if arrived.is_data {
+        if arrived.is_data || self.is_urgent {
             let due = arrived.at.max(self.reported_at + URGENT_INTERVAL);
             let due = if self.is_urgent { due } else { arrived.at + REPORT_INTERVAL };
             self.report_at = Some(self.report_at.map_or(due, |at| at.min(due)));
         }
     }
 
-    /// When a report is due; none while no data came.
+    /// When a report is due; none while no data came and nothing was found missing.
     #[must_use]
     pub const fn report_at(&self) -> Option<Instant> {
         self.report_at
@@ -135,10 +139,11 @@ impl Arrivals {
     /// What there is to tell, which counts as told. `room` is how many packets can still be held for order.
     pub fn report(&mut self, link: u8, window: &ReplayWindow<REPLAY_WORDS>, room: u16, now: Instant) -> Report {
         self.settle(window, now);
-        let is_regular = !self.is_urgent || now.since(self.reported_at) >= REPORT_INTERVAL;
-        let [newer, older] = self.stated;
+        let is_regular = !self.is_urgent || now.since(self.regular_at) >= REPORT_INTERVAL;
+        let [last, second, third] = self.stated;
         let end = window.highest().unwrap_or(0).saturating_add(1);
-        let from = older.max(end.saturating_sub(ReplayWindow::<REPLAY_WORDS>::SPAN)).min(self.settled);
+        let from = self.resume.take().unwrap_or(third);
+        let from = from.max(end.saturating_sub(ReplayWindow::<REPLAY_WORDS>::SPAN)).min(self.settled);
         let mut report = Report {
             link,
             session: self.session.map_or(0, |session| session.low()),
@@ -156,16 +161,12 @@ impl Arrivals {
             report.hold = u16::try_from(now.since(last.at).micros() / 100).unwrap_or(u16::MAX);
             report.least = self.least.take().unwrap_or(last.transit);
         }
-        self.stated = if told_up_to < self.settled {
-            [told_up_to; 2]
-        } else if is_regular {
-            [self.settled, newer]
-        } else {
-            self.stated
-        };
-        let is_more = told_up_to < self.settled;
-        self.report_at = is_more.then(|| now + URGENT_INTERVAL);
-        self.is_urgent = is_more;
+        if is_regular {
+            (self.stated, self.regular_at) = ([self.settled, last, second], now);
+        }
+        self.resume = (told_up_to < self.settled).then_some(told_up_to);
+        self.is_urgent = self.resume.is_some();
+        self.report_at = self.resume.map(|_| now + URGENT_INTERVAL);
         self.reported_at = now;
         self.relax();
         report
@@ -205,7 +206,7 @@ impl Arrivals {
 
     fn begin(&mut self, session: SessionIndex) {
         self.session = Some(session);
-        (self.settled, self.awaited, self.stated) = (0, None, [0; 2]);
+        (self.settled, self.awaited, self.stated, self.resume) = (0, None, [0; 3], None);
         (self.bytes, self.busy_bytes, self.busy_micros) = (0, 0, 0);
     }
 
@@ -288,4 +289,196 @@ impl Arrivals {
 
 fn short(number: u64) -> u16 {
     u16::try_from(number).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::memory::control::MAX_GAPS;
+
+    /// A receiver whose one-way time is `delay`.
+    struct Bench {
+        arrivals: Arrivals,
+        window: ReplayWindow<REPLAY_WORDS>,
+        session: SessionIndex,
+    }
+
+    fn at(micros: u64) -> Instant {
+        Instant::from_micros(10_000_000 + micros)
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let session = SessionIndex::new(0x01_0203).unwrap();
+            Self { arrivals: Arrivals::default(), window: ReplayWindow::new(), session }
+        }
+
+        /// A data packet that took 10 ms and `queued` more.
+        fn take(&mut self, counter: u64, micros: u64, queued: u64) {
+            self.put(counter, micros, queued, true);
+        }
+
+        fn put(&mut self, counter: u64, micros: u64, queued: u64, is_data: bool) {
+            self.window.mark(counter);
+            let send_time = send_time(Instant::from_micros(at(micros).micros() - 10_000 - queued));
+            let arrived = Arrived { session: self.session, counter, send_time, bytes: 1_000, is_data, at: at(micros) };
+            self.arrivals.take_in(arrived, &self.window);
+        }
+
+        fn report(&mut self, micros: u64) -> Report {
+            self.arrivals.report(3, &self.window, 77, at(micros))
+        }
+    }
+
+    /// What a report says of the counters it speaks of.
+    fn missing(report: &Report) -> Vec<u64> {
+        let mut counter = u64::from(report.from);
+        let mut missing = Vec::new();
+        for gap in &report.gaps {
+            counter += u64::from(gap.after);
+            missing.extend(counter..counter + u64::from(gap.len));
+            counter += u64::from(gap.len);
+        }
+        missing
+    }
+
+    #[test]
+    fn a_report_is_due_an_interval_after_data_and_never_for_what_carries_none() {
+        let mut bench = Bench::new();
+        bench.put(0, 0, 0, false);
+        assert_eq!(bench.arrivals.report_at(), None);
+        bench.take(1, 100, 0);
+        bench.take(2, 9_000, 0);
+        assert_eq!(bench.arrivals.report_at(), Some(at(100) + REPORT_INTERVAL));
+        let report = bench.report(25_100);
+        assert_eq!((report.link, report.session, report.room), (3, 3, 77));
+        assert_eq!((report.from, report.span, report.gaps.len(), report.bytes), (0, 3, 0, 3_000));
+        assert_eq!((report.hold, report.echo), (161, send_time(Instant::from_micros(9_999_000))));
+        assert_eq!(bench.arrivals.report_at(), None);
+    }
+
+    #[test]
+    fn a_packet_that_two_later_ones_overtook_is_told_missing_at_once() {
+        let mut bench = Bench::new();
+        bench.take(0, 0, 0);
+        bench.take(2, 1_000, 0);
+        assert_eq!(bench.arrivals.report_at(), Some(at(0) + REPORT_INTERVAL), "neighbours may change places");
+        bench.take(3, 2_000, 0);
+        assert_eq!(bench.arrivals.report_at(), Some(at(2_000)));
+        let report = bench.report(2_000);
+        assert_eq!((report.span, missing(&report)), (4, std::vec![1]));
+    }
+
+    #[test]
+    fn what_carries_no_data_shows_that_the_last_data_is_missing() {
+        let mut bench = Bench::new();
+        bench.take(0, 0, 0);
+        bench.report(25_000);
+        bench.put(2, 200_000, 0, false);
+        assert_eq!(bench.arrivals.report_at(), None);
+        bench.put(3, 201_000, 0, false);
+        assert_eq!(bench.arrivals.report_at(), Some(at(201_000)));
+        assert_eq!(missing(&bench.report(201_000)), [1]);
+    }
+
+    #[test]
+    fn urgent_reports_keep_a_distance_so_that_a_burst_of_losses_is_one() {
+        let mut bench = Bench::new();
+        for counter in [0, 2, 3] {
+            bench.take(counter, counter * 100, 0);
+        }
+        bench.report(300);
+        bench.take(5, 400, 0);
+        bench.take(6, 500, 0);
+        assert_eq!(bench.arrivals.report_at(), Some(at(300) + URGENT_INTERVAL));
+    }
+
+    #[test]
+    fn a_packet_that_came_after_all_makes_the_receiver_patient() {
+        let mut bench = Bench::new();
+        for counter in [0, 2, 3] {
+            bench.take(counter, counter * 100, 0);
+        }
+        bench.take(1, 400, 0);
+        assert_eq!(bench.arrivals.spurious(), 1);
+        bench.report(500);
+        bench.take(5, 600, 0);
+        bench.take(6, 700, 0);
+        assert_eq!(bench.arrivals.report_at(), Some(at(600) + REPORT_INTERVAL), "it waits now");
+        bench.take(7, 600 + MIN_TOLERANCE.micros(), 0);
+        bench.take(8, 700 + MIN_TOLERANCE.micros(), 0);
+        assert_eq!(bench.arrivals.report_at(), Some(at(600) + MIN_TOLERANCE));
+        assert_eq!(missing(&bench.report(3_000)), [4]);
+    }
+
+    #[test]
+    fn every_counter_is_spoken_of_in_three_regular_reports() {
+        let mut bench = Bench::new();
+        let mut told = [0; 200];
+        for round in 0..20 {
+            for step in 0..10 {
+                let counter = round * 10 + step;
+                if counter % 10 != 4 {
+                    bench.take(counter, round * 25_000 + step * 2_000, 0);
+                }
+            }
+            let report = bench.report(round * 25_000 + 24_999);
+            for counter in u64::from(report.from)..u64::from(report.from) + u64::from(report.span) {
+                told[usize::try_from(counter).unwrap()] += 1;
+                assert_eq!(missing(&report).contains(&counter), counter % 10 == 4);
+            }
+        }
+        assert!(told[..170].iter().all(|count| *count >= 3), "{told:?}");
+        assert!(told.iter().all(|count| *count <= 4), "{told:?}");
+    }
+
+    #[test]
+    fn more_gaps_than_a_report_holds_are_told_in_the_next_ones() {
+        let mut bench = Bench::new();
+        for counter in (0..100).step_by(2) {
+            bench.take(counter, 100, 0);
+        }
+        let (mut all, mut now) = (Vec::new(), 200);
+        while let Some(due) = bench.arrivals.report_at() {
+            now = now.max(due.micros() - at(0).micros());
+            let report = bench.report(now);
+            assert!(report.gaps.len() <= MAX_GAPS);
+            all.extend(missing(&report));
+        }
+        assert_eq!(all, (1..97).step_by(2).collect::<Vec<_>>());
+        assert!(now < 10_000);
+        // They are said again with the next regular reports.
+        bench.take(100, 50_000, 0);
+        assert_eq!(missing(&bench.report(75_000))[0], 1);
+    }
+
+    #[test]
+    fn a_new_session_counts_from_its_own_beginning() {
+        let mut bench = Bench::new();
+        (0..50).for_each(|counter| bench.take(counter, counter * 100, 0));
+        bench.report(25_000);
+        (bench.session, bench.window) = (SessionIndex::new(0x01_0204).unwrap(), ReplayWindow::new());
+        bench.take(0, 30_000, 0);
+        let report = bench.report(55_000);
+        assert_eq!((report.session, report.from, report.span, report.bytes), (4, 0, 1, 1_000));
+        assert_eq!(bench.arrivals.spurious(), 0);
+    }
+
+    #[test]
+    fn bytes_and_time_count_as_busy_only_between_packets_that_both_queued() {
+        let mut bench = Bench::new();
+        (0..20).for_each(|counter| bench.take(counter, counter * 1_000, 0));
+        assert_eq!(bench.report(25_000).busy_bytes, 0);
+        // The queue grows by 20 ms at once and stays for 50 packets.
+        (20..70).for_each(|counter| bench.take(counter, 30_000 + counter * 1_000, 20_000));
+        let full = bench.report(110_000);
+        assert!((40_000..=49_000).contains(&full.busy_bytes), "{}", full.busy_bytes);
+        assert_eq!(full.busy_micros, full.busy_bytes);
+        (70..90).for_each(|counter| bench.take(counter, 120_000 + counter * 1_000, 0));
+        assert_eq!(bench.report(220_000).busy_bytes, full.busy_bytes);
+        assert_eq!((bench.arrivals.transit(), bench.arrivals.slowest()), (Some(100), Some(300)));
+    }
 }

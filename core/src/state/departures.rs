@@ -20,6 +20,10 @@ const LEAST_STALL: Duration = Duration::from_millis(80);
 const MOST_STALL: Duration = Duration::from_millis(1_000);
 const REPORT_SLACK: Duration = Duration::from_millis(25);
 
+/// A report is compared to the one before only when that is not older: send times come round after 6.5 seconds, and
+/// beyond half of that earlier and later cannot be told apart.
+const COMPARABLE: Duration = Duration::from_secs(3);
+
 /// What the last report said, to which the next is compared.
 #[derive(Clone, Copy, Debug)]
 struct Told {
@@ -108,7 +112,8 @@ impl Departures {
         }
         self.lost = self.lost.saturating_add(settled.lost.into());
         self.arrived = self.arrived.saturating_add(settled.arrived.into());
-        let last = self.told.filter(|told| told.session == report.session);
+        let is_comparable = now.since(self.heard_at) < COMPARABLE;
+        let last = self.told.filter(|told| is_comparable && told.session == report.session);
         if last.is_some_and(|told| apart(sent_at, told.at) <= 0) {
             // It was overtaken by a later one.
             return;
@@ -192,4 +197,83 @@ impl Departures {
 /// A 16-bit time in units of 100 microseconds.
 const fn units(time: u16) -> Duration {
     Duration::from_micros((time as u64).saturating_mul(100))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(micros: u64) -> Instant {
+        Instant::from_micros(20_000_000 + micros)
+    }
+
+    /// A report of a packet that left at `sent` and was held for 5 ms by a receiver whose clock is 3 s ahead, 10 ms away.
+    fn hear(departures: &mut Departures, bytes: u32, sent: u64) {
+        let echo = send_time(at(sent));
+        let report = Report { session: 1, bytes, echo, hold: 50, least: 30_100, ..Report::default() };
+        let settled = Settled { arrived: 1, ..Settled::default() };
+        departures.hear(&report, send_time(at(sent + 3_015_000)), settled, at(sent + 25_000));
+    }
+
+    #[test]
+    fn the_round_trip_is_what_passed_without_what_the_receiver_held() {
+        let mut departures = Departures::new(0);
+        hear(&mut departures, 1_000, 0);
+        assert_eq!(departures.rtt().smoothed(), Some(Duration::from_millis(20)));
+        assert_eq!(departures.progress_at(), at(25_000));
+    }
+
+    #[test]
+    fn an_overtaken_report_settles_packets_and_changes_nothing_else() {
+        let mut departures = Departures::new(0);
+        hear(&mut departures, 1_000, 0);
+        hear(&mut departures, 60_000, 50_000);
+        let before = *departures.rate();
+        let (rtt, heard) = (departures.rtt().smoothed(), departures.heard_at);
+        let report = Report { session: 1, bytes: 50_000, echo: 7, ..Report::default() };
+        let settled = Settled { arrived: 5, lost: 2, ..Settled::default() };
+        departures.hear(&report, send_time(at(3_040_000)), settled, at(76_000));
+        assert_eq!((departures.rtt().smoothed(), departures.heard_at), (rtt, heard));
+        assert_eq!(departures.rate().pace(), before.pace());
+        assert_eq!(departures.lost_and_arrived(), (2, 7));
+    }
+
+    #[test]
+    fn the_first_report_after_a_pause_of_any_length_is_believed() {
+        for pause in [100, 1_000, 2_900, 3_100, 4_000, 6_000, 6_600, 60_000] {
+            let mut departures = Departures::new(0);
+            hear(&mut departures, 1_000, 0);
+            hear(&mut departures, 2_000, 30_000);
+            hear(&mut departures, 3_000, pause * 1_000 + 60_000);
+            assert_eq!(departures.heard_at, at(pause * 1_000 + 85_000), "after {pause} ms");
+        }
+    }
+
+    #[test]
+    fn a_link_is_charged_its_pace_and_catches_up_with_no_more_than_a_burst() {
+        let mut departures = Departures::new(1_000_000);
+        let pace = departures.rate().pace();
+        for _ in 0..100 {
+            departures.charge(1_000, at(0));
+        }
+        let took = departures.free_at().since(at(0)).micros();
+        let exact = 100_000 * 1_000_000 / pace;
+        assert!((exact - BURST.micros()..=exact + 1).contains(&took), "{took} instead of {exact}");
+        departures.charge(1_000, at(10_000_000));
+        assert!(departures.free_at().since(at(10_000_000)).micros() <= 1_000 * 1_000_000 / pace);
+    }
+
+    #[test]
+    fn the_time_to_failure_is_bounded_whatever_the_round_trip() {
+        let mut departures = Departures::new(0);
+        assert_eq!(departures.stall(), MOST_STALL + REPORT_SLACK);
+        hear(&mut departures, 1_000, 0);
+        for round in 1..60 {
+            hear(&mut departures, 1_000, round * 30_000);
+        }
+        assert_eq!(departures.stall(), LEAST_STALL + REPORT_SLACK);
+        let report = Report { echo: 12_345, hold: 54_321, jitter: u16::MAX, session: 1, ..Report::default() };
+        departures.hear(&report, send_time(at(5_000_000)), Settled::default(), at(2_000_000));
+        assert_eq!(departures.stall(), MOST_STALL + REPORT_SLACK);
+    }
 }

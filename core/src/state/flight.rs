@@ -133,11 +133,17 @@ impl<const LINKS: usize, const KEPT: usize> Flight<LINKS, KEPT> {
         let link = usize::from(report.link);
         let mut settled = Settled::default();
         let mut gaps = GapReader::new(report);
-        let mut index = self.flying.get(link).map_or(NOWHERE, |list| list.first);
+        let list = self.flying.get(link).copied().unwrap_or(List::EMPTY);
+        let newest = self.entries.get(usize::from(list.last)).map(|entry| entry.sent.session);
+        let mut index = list.first;
         while let Some(entry) = self.entries.get(usize::from(index)) {
             let (sent, next) = (entry.sent, entry.later);
             let place = sent.counter.wrapping_sub(report.from);
             if sent.session != report.session {
+                if newest != Some(report.session) {
+                    // The report is a late one of the session before, and this packet is of the one that followed.
+                    break;
+                }
                 // Keys were renewed: nothing will be said of it any more.
                 self.free(pool, index, Some(link));
             } else if place < u32::from(report.span) {
@@ -168,7 +174,8 @@ impl<const LINKS: usize, const KEPT: usize> Flight<LINKS, KEPT> {
         }
     }
 
-    /// Forgets packets nothing was said of since `before`. Work: one step per packet forgotten.
+    /// Forgets packets sent before `before` of which nothing was said, or which no link took again. Work: one step per
+    /// packet forgotten.
     pub fn expire<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, before: Instant) {
         for link in 0..LINKS {
             while self.oldest(LinkId::new(link)).is_some_and(|sent| sent.at < before) {
@@ -176,14 +183,21 @@ impl<const LINKS: usize, const KEPT: usize> Flight<LINKS, KEPT> {
                 self.free(pool, first, Some(link));
             }
         }
+        while self.next_lost().is_some_and(|sent| sent.at < before) {
+            self.free(pool, self.lost.first, None);
+        }
     }
 
-    /// Forgets one packet to make room: the oldest of the link that keeps the most. False when nothing is kept.
+    /// Forgets one packet to make room: the oldest of the link that keeps the most, else the one that is to be sent again
+    /// first. False when nothing is kept.
     pub fn forget_one<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>) -> bool {
         let longest = self.flying.iter().enumerate().max_by_key(|(_, list)| list.len).map(|(link, _)| link);
         let first = longest.and_then(|link| Some((link, self.flying.get(link)?.first)));
-        let Some((link, first)) = first.filter(|(_, first)| *first != NOWHERE) else { return false };
-        self.free(pool, first, Some(link));
+        match first.filter(|(_, first)| *first != NOWHERE) {
+            Some((link, first)) => self.free(pool, first, Some(link)),
+            None if self.has_lost() => self.free(pool, self.lost.first, None),
+            None => return false,
+        }
         true
     }
 
@@ -220,12 +234,15 @@ impl<const LINKS: usize, const KEPT: usize> Flight<LINKS, KEPT> {
         self.flying.get(link.index()).map_or(0, |list| list.len)
     }
 
+    /// Packets kept: those on their way, and those to be sent again.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.flying.iter().chain([&self.lost]).map(|list| usize::from(list.len)).sum()
+    }
+
     /// Gives every packet back.
     pub fn clear<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>) {
         while self.forget_one(pool) {}
-        while let Some((slot, _)) = self.take_lost() {
-            pool.put(slot);
-        }
     }
 
     /// Moves an entry from its link to those to be sent again, unless that is of no use any more.
@@ -347,5 +364,158 @@ impl<'a> GapReader<'a> {
             self.end = self.start.saturating_add(gap.len.into());
         }
         place >= self.start
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::memory::control::Gap;
+
+    const SLOTS: usize = 16;
+
+    struct Bench {
+        flight: Flight<2, 8>,
+        pool: Pool<SLOTS>,
+    }
+
+    fn at(millis: u64) -> Instant {
+        Instant::ORIGIN + Duration::from_millis(millis)
+    }
+
+    fn report(from: u32, span: u16, gaps: &[(u16, u16)]) -> Report {
+        let gaps = gaps.iter().map(|(after, len)| Gap { after: *after, len: *len }).collect();
+        Report { session: 1, from, span, gaps, ..Report::default() }
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            Self { flight: Flight::new(), pool: Pool::new() }
+        }
+
+        fn sent(mut self, link: u8, counters: impl IntoIterator<Item = u32>) -> Self {
+            counters.into_iter().for_each(|counter| self.send(link, 1, counter));
+            self
+        }
+
+        fn send(&mut self, link: u8, session: u8, counter: u32) {
+            let slot = self.pool.take().unwrap();
+            let sent = Sent { link, session, counter, sends: 1, first_at: at(1), at: at(1), ..Sent::default() };
+            self.flight.keep(&mut self.pool, slot, sent);
+        }
+
+        /// Counts of a report's arrived and lost.
+        fn hear(&mut self, report: &Report) -> (u32, u32) {
+            let settled = self.flight.settle(&mut self.pool, report, at(2));
+            (settled.arrived, settled.lost)
+        }
+
+        fn lost(&mut self) -> Vec<u32> {
+            let lost = core::iter::from_fn(|| self.flight.take_lost());
+            let lost: Vec<_> = lost.collect();
+            lost.into_iter()
+                .map(|(slot, sent)| {
+                    self.pool.put(slot);
+                    sent.counter
+                })
+                .collect()
+        }
+
+        fn in_use(&self) -> usize {
+            SLOTS - self.pool.available()
+        }
+    }
+
+    #[test]
+    fn a_report_settles_what_arrived_and_gives_back_what_did_not() {
+        let mut bench = Bench::new().sent(0, 10..17);
+        assert_eq!(bench.hear(&report(9, 7, &[(2, 1), (1, 2)])), (3, 3));
+        assert_eq!(bench.lost(), [11, 13, 14]);
+        assert_eq!((bench.flight.kept(), bench.in_use()), (1, 1));
+        // The same again settles nothing.
+        assert_eq!(bench.hear(&report(9, 7, &[(2, 1), (1, 2)])), (0, 0));
+        assert_eq!(bench.hear(&report(16, 1, &[])), (1, 0));
+        assert_eq!(bench.in_use(), 0);
+    }
+
+    #[test]
+    fn counters_pass_the_end_of_their_32_bits() {
+        let mut bench = Bench::new().sent(0, (0..6).map(|step: u32| step.wrapping_sub(3)));
+        assert_eq!(bench.hear(&report(u32::MAX - 2, 5, &[(2, 2)])), (3, 2));
+        assert_eq!(bench.lost(), [u32::MAX, 0]);
+        assert_eq!(bench.flight.oldest(LinkId::new(0)).unwrap().counter, 2);
+    }
+
+    #[test]
+    fn a_report_of_another_link_or_of_none_settles_nothing() {
+        let mut bench = Bench::new().sent(1, 0..3);
+        for link in [0, 2, 255] {
+            assert_eq!(bench.hear(&Report { link, ..report(0, 3, &[]) }), (0, 0));
+        }
+        assert_eq!(bench.flight.flying(LinkId::new(1)), 3);
+    }
+
+    #[test]
+    fn what_is_left_of_the_session_before_is_forgotten_and_a_late_report_of_it_forgets_nothing_new() {
+        let mut bench = Bench::new().sent(0, 100..102);
+        bench.send(0, 2, 0);
+        bench.send(0, 2, 1);
+        // Late, of the first session: its first packet arrived.
+        assert_eq!(bench.hear(&report(100, 1, &[])), (1, 0));
+        assert_eq!(bench.flight.kept(), 3);
+        assert_eq!(bench.hear(&Report { session: 2, ..report(0, 1, &[]) }), (1, 0));
+        assert_eq!((bench.flight.kept(), bench.in_use()), (1, 1));
+        assert!(bench.lost().is_empty());
+    }
+
+    #[test]
+    fn all_of_a_link_that_failed_is_to_be_sent_again_and_is_no_sign_of_loss() {
+        let mut bench = Bench::new().sent(0, 0..3).sent(1, 7..8);
+        bench.flight.fail(&mut bench.pool, LinkId::new(0), at(2));
+        assert!(bench.flight.next_lost().unwrap().is_rescued);
+        assert_eq!(bench.lost(), [0, 1, 2]);
+        assert_eq!(bench.flight.flying(LinkId::new(1)), 1);
+    }
+
+    #[test]
+    fn what_was_sent_often_enough_or_is_old_is_not_sent_again() {
+        let mut bench = Bench::new();
+        for (sends, first_at) in [(MOST_SENDS, at(999)), (1, at(1))] {
+            let slot = bench.pool.take().unwrap();
+            bench.flight.keep(&mut bench.pool, slot, Sent { sends, first_at, at: at(999), ..Sent::default() });
+        }
+        bench.flight.fail(&mut bench.pool, LinkId::new(0), at(2) + OLDEST_RESEND);
+        assert_eq!((bench.flight.has_lost(), bench.in_use()), (false, 0));
+    }
+
+    #[test]
+    fn what_nothing_is_said_of_expires_also_when_no_link_takes_it_again() {
+        let mut bench = Bench::new().sent(0, 0..2).sent(1, 0..2);
+        bench.flight.fail(&mut bench.pool, LinkId::new(0), at(2));
+        bench.flight.expire(&mut bench.pool, at(1));
+        assert_eq!(bench.flight.kept(), 4);
+        bench.flight.expire(&mut bench.pool, at(2));
+        assert_eq!((bench.flight.kept(), bench.in_use()), (0, 0));
+    }
+
+    #[test]
+    fn a_full_flight_forgets_the_oldest_of_the_same_link_else_of_the_fullest() {
+        let mut bench = Bench::new().sent(0, 0..8).sent(0, 8..9);
+        assert_eq!(bench.flight.oldest(LinkId::new(0)).unwrap().counter, 1);
+        bench.send(1, 1, 0);
+        assert_eq!(bench.flight.oldest(LinkId::new(0)).unwrap().counter, 2);
+        assert_eq!((bench.flight.kept(), bench.in_use()), (8, 8));
+        // When all that is kept is to be sent again, a new packet is not kept.
+        bench.flight.fail(&mut bench.pool, LinkId::new(0), at(2));
+        bench.flight.fail(&mut bench.pool, LinkId::new(1), at(2));
+        bench.send(1, 1, 1);
+        assert_eq!((bench.flight.kept(), bench.in_use()), (8, 8));
+        assert!(bench.flight.forget_one(&mut bench.pool));
+        bench.flight.clear(&mut bench.pool);
+        assert_eq!((bench.flight.kept(), bench.in_use()), (0, 0));
+        assert!(!bench.flight.forget_one(&mut bench.pool));
     }
 }

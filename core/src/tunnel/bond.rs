@@ -154,8 +154,9 @@ impl<const WINDOW: usize, const DOMAINS: usize> Bond<WINDOW, DOMAINS> {
             }
             clamp(packet.as_mut_bytes(), self.medium, self.mtu);
         }
-        match order.filter(|_| self.reordering) {
-            Some((domain, order)) => self.reorder.accept(domain, order, slot, wait),
+        match order {
+            Some((domain, order)) if self.reordering => self.reorder.accept(domain, order, slot, wait),
+            Some((domain, order)) => self.reorder.pass_once(domain, order, slot),
             None => self.reorder.pass(slot),
         }
     }

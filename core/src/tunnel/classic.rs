@@ -362,7 +362,8 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
                 if !is_allowed(inner, self.config.medium, &self.allowed) {
                     return Err((slot, DropReason::NotAllowed));
                 }
-                let order = header.ordered.then_some((0, header.order));
+                // Without a buffer numbers are not looked at: nothing protects them, and no packet is sent twice.
+                let order = (header.ordered && self.bond.reordering).then_some((0, header.order));
                 let wait = reorder::Wait { at: arrival.at, patience: self.hold() };
                 self.bond.deliver(pool, order, slot, wait)
             }

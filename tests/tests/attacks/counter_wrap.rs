@@ -6,7 +6,7 @@ use mlvpn_core::words::drops::DropReason;
 use mlvpn_tests::inner;
 use mlvpn_tests::session::world::World;
 
-use super::{SERVER, attacker, established, sealed};
+use super::{Place, SERVER, attacker, established, sealed, sealed_as};
 
 /// Steps with which a client's counter reaches any number: less than half of 32 bits each.
 fn climb(to: u64) -> impl Iterator<Item = u64> {
@@ -21,8 +21,9 @@ fn a_counter_passes_the_end_of_its_low_half_and_what_is_behind_stays_refused() {
     let packet = inner::ipv4(60, 1);
     let edge = 1 << 32;
     let order: Vec<u64> = climb(edge - 10).chain([edge - 2, edge + 1, edge - 1, edge, edge + 2]).collect();
-    for counter in &order {
-        world.inject_up(attacker(), &sealed(&keys, *counter, false, &packet));
+    for (order, counter) in (0..).zip(&order) {
+        let place = Place { counter: *counter, order, ..Place::default() };
+        world.inject_up(attacker(), &sealed_as(place, &keys, false, &packet));
         assert_eq!(world.end(SERVER).numbers(), [1], "{counter:#x}: {:?}", world.end(SERVER).peer.drops());
     }
     let before = world.end(SERVER).peer.drops().of(DropReason::Replayed);

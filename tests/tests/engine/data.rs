@@ -111,8 +111,8 @@ fn ethernet_frames_pass_with_whatever_they_carry() {
 
 #[test]
 fn every_packet_from_the_device_that_goes_no_further_is_counted_with_its_reason() {
-    let mut pair: Pair = Pair::up(LinkSettings::default(), |_| {});
-    let dropped = |pair: &Pair, reason| pair.client.tunnel.drops().of(reason);
+    let mut pair: Pair<2, 128> = Pair::up(LinkSettings::default(), |_| {});
+    let dropped = |pair: &Pair<2, 128>, reason| pair.client.tunnel.drops().of(reason);
     assert!(pair.client.send(b"no IP packet at all, but text"));
     assert!(pair.client.send(&[]));
     assert_eq!(dropped(&pair, DropReason::NotIp), 2);
@@ -127,12 +127,12 @@ fn every_packet_from_the_device_that_goes_no_further_is_counted_with_its_reason(
     assert!(pair.client.pool.packet_mut(&slot).unwrap().copy_from(&inner::ipv4(100, 0)));
     let end = &mut pair.client;
     end.tunnel.send(&mut end.pool, slot, end.now);
-    assert_eq!(dropped(&pair, DropReason::QueueFull), 1);
+    assert_eq!(dropped(&pair, DropReason::QueueFull), 0, "the engine's queue is larger than what a port fills");
     // What waits when the last link goes is dropped, not kept for a later time.
     pair.client.tunnel.close_link(FIRST);
     pair.client.tunnel.close_link(SECOND);
     pair.run_for(millis(1));
-    assert_eq!(dropped(&pair, DropReason::NoLink), EGRESS_SLOTS as u64);
+    assert_eq!(dropped(&pair, DropReason::NoLink), 1 + EGRESS_SLOTS as u64);
     assert_eq!(pair.client.tunnel.drops().total(), 3 + EGRESS_SLOTS as u64);
     assert_eq!(pair.client.in_use(), 0);
 }
@@ -192,9 +192,9 @@ fn a_million_packets_pass_through_pools_of_64_slots() {
     carry(client.drain(now), &mut server, now);
     carry(server.drain(now), &mut client, now);
     let (mut packet, mut delivered) = (inner::ipv4(48, 0), 0u64);
-    for batch in 0..20_000u64 {
+    for batch in 0..100_000u64 {
         now += millis(1);
-        for number in batch * 50..batch * 50 + 50 {
+        for number in batch * 10..batch * 10 + 10 {
             packet[40..].copy_from_slice(&number.to_be_bytes());
             assert!(client.send(&packet));
         }

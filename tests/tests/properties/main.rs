@@ -6,6 +6,7 @@ mod ingress;
 mod pool;
 mod reorder;
 mod replay;
+mod reports;
 mod schedule;
 mod uci;
 

@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 
 use mlvpn_core::memory::classic;
+use mlvpn_core::memory::control::{self, Control, Gap, Report};
 use mlvpn_core::memory::two::{
     COOKIE_MESSAGE, CookieMessage, DATA_HEADER, DATA_OVERHEAD, DataFlags, DataHeader, INITIATION_KEYS,
     INITIATION_SECRET, Initiation, MAX_INITIATION, MessageKind, NOISE_RESPONSE, Pattern, Payload, REFUSAL, RESPONSE,
     Refusal, RefusalReason, Response, VERSION,
 };
+use mlvpn_core::state::arrivals::REPORT_INTERVAL;
 use mlvpn_core::state::cookie::COOKIE_PERIOD;
 use mlvpn_core::state::handshake::{FEATURE_AES, FEATURES_OPTIONAL};
 use mlvpn_core::words::ids::{FlowId, Order, SessionIndex};
@@ -230,4 +232,66 @@ fn the_data_header_is_as_documented() {
     ];
     let bit = |flags| (DataHeader { flags, ..header }.emit()[0] ^ 0xc0).trailing_zeros() as usize;
     assert_eq!(names("Data flags"), flags.map(|(name, flags)| (bit(flags), name.to_string())).into());
+}
+
+#[test]
+fn the_control_frames_are_as_documented() {
+    let frames: [(Control, &str); 10] = [
+        (Control::Probe { id: 1 }, "Probe"),
+        (Control::ProbeReply { id: 1 }, "ProbeReply"),
+        (Control::Challenge { token: 1 }, "Challenge"),
+        (Control::ChallengeReply { token: 1 }, "ChallengeReply"),
+        (Control::SizeProbe { len: 1 }, "SizeProbe"),
+        (Control::SizeReply { len: 1 }, "SizeReply"),
+        (Control::Fresh, "Fresh"),
+        (Control::Leave, "Leave"),
+        (Control::Close, "Close"),
+        (Control::Report(Report::default()), "Report"),
+    ];
+    let encoded = |frame: &Control| {
+        let mut block = [0; 64];
+        let len = control::emit(std::slice::from_ref(frame), &mut block).expect("a short frame");
+        (usize::from(block[1]), len)
+    };
+    let numbered = frames.iter().map(|(frame, name)| (encoded(frame).0, (*name).to_string())).collect();
+    assert_eq!(names("Control frames"), numbered);
+    for ((frame, name), row) in frames.iter().zip(table("Control frames")) {
+        // The length byte, the number, and a byte for each field whose value is small.
+        let fields = row[2].split(' ').filter(|word| word.parse::<u8>().is_ok()).count();
+        assert!(*name == "Report" || encoded(frame).1 == 2 + fields, "{name}");
+    }
+}
+
+#[test]
+fn a_report_is_as_documented() {
+    let report = Report {
+        link: 1,
+        session: 0x2a,
+        from: 70_000,
+        span: 300,
+        gaps: [Gap { after: 100, len: 2 }].into_iter().collect(),
+        bytes: 150_000,
+        busy_bytes: 9_000,
+        busy_micros: 4_500,
+        echo: 4_660,
+        hold: 5,
+        least: 40_000,
+        jitter: 12,
+        room: 256,
+    };
+    let shown = format!("{report:?}");
+    let fields: Vec<String> = table("Report").iter().map(|row| row[0].replace(' ', "_")).collect();
+    let mut rest = shown.as_str();
+    for field in &fields {
+        let at = rest.find(&format!("{field}: ")).unwrap_or_else(|| panic!("{field} is not next in {rest}"));
+        rest = &rest[at + 1..];
+    }
+    assert_eq!(fields.len(), 13);
+    let mut block = [0; 64];
+    let len = control::emit(&[Control::Report(report)], &mut block).expect("a short frame");
+    let hex: Vec<String> = block[..len].iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(DOCUMENT.contains(&format!("\n    {}\n", hex.join(" "))), "the vector is {}", hex.join(" "));
+    assert!(DOCUMENT.contains(&format!("at most {} frames in {} bytes", control::MAX_FRAMES, control::MAX_BLOCK)));
+    assert!(DOCUMENT.contains(&format!("| 0 to {} times |", control::MAX_GAPS)));
+    assert!(DOCUMENT.contains(&format!("reports on a link {} ms after", REPORT_INTERVAL.millis())));
 }

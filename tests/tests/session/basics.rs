@@ -2,6 +2,7 @@
 //! A session comes up, says so, carries packets, and costs little when it is idle.
 
 use mlvpn_core::memory::two::DATA_OVERHEAD;
+use mlvpn_core::state::link::LinkSettings;
 use mlvpn_core::words::event::Event;
 use mlvpn_tests::inner;
 use mlvpn_tests::session::world::World;
@@ -29,15 +30,24 @@ fn a_session_comes_up_over_two_links_within_a_few_round_trips_and_says_so() {
 #[test]
 fn both_links_carry_packets_and_each_costs_thirty_bytes() {
     let mut world: World = World::up(2, 2);
+    // A link is used for what the quicker ones cannot carry: 560 kB/s do not fit through 400.
+    for link in [FIRST, SECOND] {
+        let settings = LinkSettings { rate_bytes_per_sec: 400_000, ..LinkSettings::default() };
+        assert!(world.clients[0].end.peer.set_link(link, settings));
+    }
     world.stream(CLIENT, 0..100, 500, millis(1));
-    world.run_for(millis(100));
+    world.run_for(millis(200));
     assert_eq!(world.server.ends[0].numbers(), (0..100).collect::<Vec<_>>());
+    let mut total = 0;
     for link in 0..2 {
         let carried = |flight: &&mlvpn_tests::session::world::Flight| {
             flight.is_up && flight.at == Some((0, link)) && flight.bytes.len() == 500 + DATA_OVERHEAD
         };
-        assert_eq!(world.sent.iter().filter(carried).count(), 50);
+        let count = world.sent.iter().filter(carried).count();
+        assert!(count >= 20, "link {link} carried {count}");
+        total += count;
     }
+    assert_eq!(total, 100);
     assert_eq!(DATA_OVERHEAD, 30);
 }
 

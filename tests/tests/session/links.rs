@@ -3,20 +3,30 @@
 
 use mlvpn_core::state::link::Phase;
 use mlvpn_core::words::event::{DownCause, Event, Health};
+use mlvpn_core::words::ids::LinkId;
 use mlvpn_core::words::time::Duration;
 use mlvpn_tests::inner;
+use mlvpn_tests::session::end::SLOTS;
 use mlvpn_tests::session::world::{Who, World};
 
 use super::{CLIENT, FIRST, SECOND, SERVER, assert_carries, millis, secs};
 
-/// How long until `who` says that the second link is silent, with a packet both ways every 5 ms.
-fn time_to_silence(world: &mut World, who: Who) -> Duration {
+/// The link over which `who` sent most.
+fn busiest(world: &World, who: Who) -> LinkId {
+    let is_up = matches!(who, Who::Client(_));
+    let count =
+        |link: &u8| world.sent.iter().filter(|flight| flight.is_up == is_up && flight.at == Some((0, *link))).count();
+    LinkId::new((0..2).max_by_key(count).unwrap_or(0).into())
+}
+
+/// How long until `who` says that a link is silent, with a packet both ways every 5 ms.
+fn time_to_silence(world: &mut World, who: Who, link: LinkId) -> Duration {
     let cut = world.clock(who);
     for number in 0..2_000 {
         world.send(CLIENT, &inner::ipv4(500, number));
         world.send(SERVER, &inner::ipv4(500, number));
         world.run_for(millis(5));
-        let silent = |event: &&(_, Event)| event.1 == Event::LinkHealth(SECOND, Health::Silent);
+        let silent = |event: &&(_, Event)| event.1 == Event::LinkHealth(link, Health::Silent);
         if let Some((at, _)) = world.end(who).events.iter().find(silent) {
             return at.since(cut);
         }
@@ -32,16 +42,18 @@ fn a_cut_link_is_silent_to_both_ends_well_within_a_second_under_traffic_and_retu
             world.clients[0].wires.iter_mut().for_each(|wire| wire.delay = millis(delay));
             world.run_for(secs(3));
             world.stream_both(0..400, 500, millis(5));
-            world.clients[0].wires[1].cut();
-            let took = time_to_silence(&mut world, who);
+            // One over which nothing is sent fails unnoticed until it is wanted.
+            let used = busiest(&world, who);
+            world.clients[0].wires[used.index()].cut();
+            let took = time_to_silence(&mut world, who, used);
             println!("round trip {} ms: {who:?} noticed after {} ms", delay * 2, took.millis());
             assert!(took < millis(limit), "{took:?}");
             world.run_for(secs(1));
             assert_carries(&mut world, 10_000);
-            world.clients[0].wires[1].mend();
+            world.clients[0].wires[used.index()].mend();
             world.run_for(secs(5));
             for end in [CLIENT, SERVER] {
-                let path = world.end(end).peer.link(SECOND).unwrap();
+                let path = world.end(end).peer.link(used).unwrap();
                 assert_eq!((path.phase(), path.health()), (Phase::Up, Health::Good), "{end:?}");
             }
         }
@@ -125,4 +137,25 @@ fn an_idle_link_with_a_short_timeout_stays_up() {
     world.run_for(secs(600));
     assert_eq!(world.clients[0].end.take_events(), []);
     assert_eq!(world.server.ends[0].take_events(), []);
+}
+
+#[test]
+fn packets_kept_for_repair_give_way_before_the_pool_runs_out() {
+    let mut world: World<2, 1024> = World::one(19, 2);
+    world.run_for(secs(3));
+    // Nothing is ever said of what the client sends.
+    world.filter = Box::new(|flight| flight.is_up);
+    let mut least = usize::MAX;
+    for number in 0..1_000 {
+        world.send(CLIENT, &inner::ipv4(500, number));
+        world.run_for(millis(1));
+        least = least.min(world.pool.available());
+    }
+    println!("{least} of {SLOTS} packets were free at the least");
+    assert!(least >= SLOTS / 8 - 2, "{least}");
+    assert!(world.clients[0].end.peer.counts().forgotten > 0);
+    world.assert_no_slot_is_lost();
+    world.filter = Box::new(|_| true);
+    world.run_for(secs(3));
+    assert_eq!(world.pool.available(), SLOTS, "what nothing is said of is not kept for ever");
 }

@@ -29,7 +29,8 @@ const fn secs(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
-/// Packets of 500 bytes, one every millisecond, arrive in order both ways.
+/// Packets of 500 bytes, one every millisecond, arrive both ways, each once. Not necessarily in order: the first ones of a
+/// flow are thin and wait for none.
 #[track_caller]
 fn assert_carries(world: &mut World, from: u64) {
     world.run_for(millis(200));
@@ -39,12 +40,9 @@ fn assert_carries(world: &mut World, from: u64) {
     world.stream_both(from..from + 50, 500, millis(1));
     world.run_for(millis(200));
     for who in [CLIENT, SERVER] {
-        assert_eq!(
-            world.end(who).numbers(),
-            (from..from + 50).collect::<Vec<_>>(),
-            "{who:?}: {:?}",
-            world.end(who).peer.drops()
-        );
+        let mut numbers = world.end(who).numbers();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (from..from + 50).collect::<Vec<_>>(), "{who:?}: {:?}", world.end(who).peer.drops());
     }
     world.assert_no_slot_is_lost();
 }

@@ -30,7 +30,10 @@ fn new_keys_under_full_load_lose_not_one_packet_and_the_old_ones_are_wiped() {
         assert_eq!(renewals, 2, "{who:?}");
         let missing = number - end.delivered.len() as u64;
         println!("{who:?}: {renewals} renewals, {missing} of {number} packets lost");
-        assert_eq!(end.numbers(), (0..number).collect::<Vec<_>>(), "{who:?}");
+        // A thin flow's packets wait for none, so the slower link's come late.
+        let mut numbers = end.numbers();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..number).collect::<Vec<_>>(), "{who:?}");
         assert_eq!(end.peer.drops().total(), 0, "{who:?}: {:?}", end.peer.drops());
     }
     world.run_for(secs(10));

@@ -97,6 +97,8 @@ pub struct Counts {
     pub resent: u64,
     /// Lost packets that were not sent again: too old, or too many.
     pub unrepaired: u64,
+    /// Packets of which nothing was known yet when the pool had no room for them any more.
+    pub forgotten: u64,
 }
 
 /// One peer's engine. See the module's description.

@@ -42,6 +42,7 @@ const FIRST_ORDER: u64 = 1 << 32;
 impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
     /// Takes a datagram that arrived on a socket and names one of this engine's sessions, or answers its handshake.
     pub fn receive<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot, arrival: Arrival) {
+        self.make_room(pool);
         if let Err((slot, reason)) = self.take_in(pool, slot, arrival) {
             self.bond.drop_slot(pool, slot, reason);
         }
@@ -106,9 +107,6 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         let packet = pool.packet_mut(slot).ok_or(DropReason::Malformed)?;
         let bytes = packet.len();
         let header = DataHeader::parse(packet.as_bytes()).map_err(|_| DropReason::Malformed)?;
-        if usize::from(header.link) >= LINKS {
-            return Err(DropReason::Malformed);
-        }
         let counter = self.open_under(&header, packet, arrival.at)?;
         if usize::from(header.link) >= self.max_links() {
             return Err(DropReason::TooManyLinks);
@@ -288,6 +286,8 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             Control::Report(report) => self.handle_report(pool, report, sent_at, at),
             Control::Fresh => {
                 if self.fresh_session.replace(session) != Some(session) {
+                    // What was sent before may have been delivered by the start that was before.
+                    self.flight.clear(pool);
                     self.bond.reorder.restart();
                     self.unordered.clear();
                     self.tops = [[0; LINKS]; NUMBERINGS];

@@ -12,7 +12,7 @@ use crate::words::event::Health;
 use crate::words::ids::LinkId;
 use crate::words::time::{Duration, Instant};
 
-use super::{Member, Peer};
+use super::{Member, Peer, tier};
 
 /// Reports that become due this soon travel with one that is due.
 const TOGETHER: Duration = Duration::from_millis(10);
@@ -132,15 +132,21 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             let oldest = self.flight.oldest(LinkId::new(index))?;
             Some(oldest.at.max(member.departures.progress_at()) + member.departures.stall())
         });
-        let forgotten = (0..LINKS).filter_map(|index| Some(self.flight.oldest(LinkId::new(index))?.at + FORGOTTEN));
-        links.chain(forgotten).min().map(|at| at.max(self.check_at))
+        let flying = (0..LINKS).filter_map(|index| self.flight.oldest(LinkId::new(index)));
+        let forgotten = flying.chain(self.flight.next_lost()).map(|sent| sent.at + FORGOTTEN);
+        let ids = (0..LINKS).map(LinkId::new);
+        let gone = ids.filter(|id| self.flight.flying(*id) > 0 && self.has_gone(*id)).map(|_| self.check_at);
+        links.chain(forgotten).chain(gone).min().map(|at| at.max(self.check_at))
     }
 
     /// Finds links on which nothing arrives any more, and those that do again.
     pub(super) fn handle_failures<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, now: Instant) {
+        let mut has_fallen_silent = false;
         for index in 0..LINKS {
             let id = LinkId::new(index);
-            if self.has_stalled(id, now) {
+            if self.has_gone(id) {
+                self.flight.fail(pool, id, now);
+            } else if self.has_stalled(id, now) {
                 let is_failing = self.flight.flying(id) >= FAILING;
                 self.flight.fail(pool, id, now);
                 if let Some(member) = self.member_mut(id).filter(|_| is_failing) {
@@ -149,13 +155,25 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             }
             let Some(member) = self.member_mut(id) else { continue };
             let is_silent = member.path.health() == Health::Silent;
-            if core::mem::replace(&mut member.is_failed, is_silent) && !is_silent {
+            let was_silent = core::mem::replace(&mut member.is_failed, is_silent);
+            has_fallen_silent |= is_silent && !was_silent;
+            if was_silent && !is_silent {
                 member.departures.restart(now);
             }
+        }
+        if has_fallen_silent {
+            // What it carried moves to the others, which may have been idle and dead for long: they are asked at once,
+            // not each when the one before it has failed too.
+            self.members.iter_mut().flatten().for_each(|member| member.path.note_data(now));
         }
         if let Some(before) = now.micros().checked_sub(FORGOTTEN.micros()) {
             self.flight.expire(pool, Instant::from_micros(before));
         }
+    }
+
+    /// Whether a link was taken away: what was sent on it is not reported any more.
+    fn has_gone(&self, id: LinkId) -> bool {
+        self.members.get(id.index()).and_then(Option::as_ref).and_then(tier).is_none()
     }
 
     /// Whether nothing was said of a link's packets for too long, though the peer is heard.

@@ -149,6 +149,18 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         self.bond.reorder.held()
     }
 
+    /// Packets sent that are kept until it is known whether they arrived.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.flight.kept()
+    }
+
+    /// Packets that wait for a link.
+    #[must_use]
+    pub const fn waiting(&self) -> usize {
+        self.bond.waiting()
+    }
+
     /// The largest inner IP packet, in bytes.
     #[must_use]
     pub const fn mtu(&self) -> u16 {

@@ -30,6 +30,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
 
     /// Takes a packet from the device.
     pub fn send<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot, now: Instant) {
+        self.make_room(pool);
         let is_up = self.is_up();
         self.bond.send(pool, slot, is_up, now);
     }
@@ -42,6 +43,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         out: &mut [u8],
     ) -> Option<Transmit> {
         self.polled_at = now;
+        self.make_room(pool);
         if now >= self.check_at {
             self.check_at = now + CHECK_INTERVAL;
             self.handle_failures(pool, now);
@@ -50,6 +52,14 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             .or_else(|| self.transmit_errand(now, out))
             .or_else(|| self.transmit_reports(now, out))
             .or_else(|| self.transmit_data(pool, now, out))
+    }
+
+    /// Forgets packets that were kept to be sent again, while less than an eighth of the pool is free: what the port
+    /// receives and reads comes first. Work: one step per packet forgotten, each of which was sent once.
+    pub(super) fn make_room<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>) {
+        while pool.available() < SLOTS >> 3 && self.flight.forget_one(pool) {
+            self.counts.forgotten = self.counts.forgotten.saturating_add(1);
+        }
     }
 
     /// A client's question for a session.
