@@ -27,7 +27,7 @@ use std::sync::Arc;
 pub use crate::device::DeviceKind;
 pub use crate::interface::InterfaceName;
 pub use changes::Changes;
-pub use file::{MAX_FILE_BYTES, check, load, load_from, refused_permissions};
+pub use file::{MAX_FILE_BYTES, check, load, load_from, open, read_text, refused_permissions};
 pub use mlvpn_core::tunnel::peer::config::Network;
 pub(crate) use mtu::USUAL_PATH_MTU;
 pub use report::{MAX_REPORTS, Report, Severity};

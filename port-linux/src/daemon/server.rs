@@ -25,7 +25,7 @@ use mlvpn_core::words::time::Instant;
 use super::engine::Source;
 
 /// Links one client may have.
-const PEER_LINKS: usize = 8;
+pub(super) const PEER_LINKS: usize = 8;
 
 /// Packets a peer's reorder buffer can hold.
 const PEER_WINDOW: usize = 256;
@@ -140,6 +140,21 @@ impl Server {
     /// Each peer's name and whether it is up.
     pub(super) fn peers(&self) -> impl Iterator<Item = (&str, bool)> {
         self.members.iter().flatten().map(|member| (member.settings.name.as_str(), member.is_up))
+    }
+
+    /// The places of the peers.
+    pub(super) fn places(&self) -> impl Iterator<Item = usize> {
+        self.members.iter().enumerate().filter_map(|(place, member)| member.as_ref().map(|_| place))
+    }
+
+    /// The engine of the peer at a place.
+    pub(super) fn engine(&self, place: usize) -> Option<&Engine> {
+        Some(&self.members.get(place)?.as_ref()?.engine)
+    }
+
+    /// Packets dropped that are of no peer.
+    pub(super) const fn drops(&self) -> &Drops {
+        &self.drops
     }
 
     pub(super) fn link(&self, place: usize, id: LinkId) -> Option<&Path> {
