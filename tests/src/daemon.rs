@@ -49,6 +49,16 @@ impl Program {
     }
 }
 
+impl Program {
+    /// This tree's daemon for OpenWrt, the same way, with the bus whose ubusd listens at `socket`.
+    #[must_use]
+    pub fn router(socket: &Path) -> Self {
+        let mut program = Self { path: program::mlvpnd().to_owned(), ..Self::ours() };
+        program.arguments.extend(["--ubus-socket".to_owned(), socket.to_string_lossy().into_owned()]);
+        program
+    }
+}
+
 /// A folder that only its owner can enter, gone when dropped.
 #[derive(Debug)]
 pub struct PrivateFolder(PathBuf);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! What the fuzz targets do with their input. A plain test runs the same over the committed corpus.
 
+mod bus;
 mod port;
 mod two;
 
@@ -18,6 +19,7 @@ use mlvpn_core::words::time::{Duration, Instant};
 use smoltcp::wire::{Ipv4Packet, Ipv6Packet};
 
 use crate::end::{self, End};
+pub use bus::{blobmsg, ubus};
 pub use port::{config, link_spec, monitor_request, netlink, trace};
 pub use two::{control_block, session, two_messages};
 
@@ -25,7 +27,7 @@ pub use two::{control_block, session, two_messages};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target of this module.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 13] = [
     ("classic_header", classic_header),
     ("classify_too_big", classify_too_big),
     ("engine", engine),
@@ -37,6 +39,8 @@ pub const TARGETS: [Target; 11] = [
     ("monitor_request", monitor_request),
     ("link_spec", link_spec),
     ("trace", trace),
+    ("blobmsg", blobmsg),
+    ("ubus", ubus),
 ];
 
 /// A header that parses says all there is in its bytes but the unused bits.

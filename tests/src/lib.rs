@@ -14,4 +14,5 @@ pub mod random;
 pub mod recording;
 pub mod session;
 pub mod stream;
+pub mod ubus;
 pub mod wait;
