@@ -185,7 +185,8 @@ impl Bus {
         {
             log_debug!(Topic::Control, "ubus: {why}");
         }
-        let within = self.backoff.failed(control.now()).since(control.now()).millis() / 1_000;
+        let now = control.now();
+        let within = self.backoff.failed(now).since(now).millis() / 1_000;
         if std::mem::replace(&mut self.is_missed, true) {
             log_debug!(Topic::Control, "ubus: {}: {why}; trying again within {within} s", self.path.display());
         } else {

@@ -52,7 +52,9 @@ impl Control for Worker {
         let changed = self.changes.entry(name.to_owned()).or_default();
         changed.usage = change.usage.or(changed.usage);
         changed.rate_bytes_per_sec = change.rate_bytes_per_sec.or(changed.rate_bytes_per_sec);
-        log_info!(Topic::Control, "{name}: used otherwise than configured as of now: {changed:?}");
+        let usage = changed.usage.unwrap_or(Usage::Configured).describe();
+        let rate = changed.rate_bytes_per_sec.map_or_else(String::new, |rate| format!(", {rate} bytes per second"));
+        log_info!(Topic::Control, "{name}: used {usage}{rate}, as somebody asked");
         self.follow_use(link);
         Ok(())
     }

@@ -122,6 +122,17 @@ pub enum Usage {
     Disabled,
 }
 
+impl Usage {
+    /// When, in words for a log line.
+    pub(super) const fn describe(self) -> &'static str {
+        match self {
+            Self::Configured => "as configured",
+            Self::Backup => "only while no other link is",
+            Self::Disabled => "not at all",
+        }
+    }
+}
+
 /// What an interface is, which the configuration names by another name than the kernel's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InterfaceState {

@@ -23,6 +23,7 @@ fn the_status_shows_links_going_up_and_a_link_is_taken_out_and_put_back_with_eve
     let mut ears = Client::connect(&broker.socket());
     ears.listen("mlvpn.*");
     let mut both = Router::start(&network, &configurations(2), broker);
+    both.await_addresses();
     let status = both.expect_links(&[("l1", "up"), ("l2", "up")]);
     assert_eq!((&status["state"], &status["summary"]), (&"up".into(), &"all of 2 links are connected".into()));
     assert_eq!((&status["protocol"], &status["device"]), (&"classic".into(), &"mlvpn0".into()));
@@ -56,6 +57,7 @@ fn the_history_has_what_was_carried_and_reload_reads_the_configuration() {
     let Some(network) = Network::emulated(&["100mbit/2ms"]) else { return };
     let mut both = Router::start(&network, &configurations(1), Broker::start());
     both.expect_links(&[("l1", "up")]);
+    both.await_addresses();
     let stream = Stream::open(&network.client, &network.server, tunnel_address(Side::Server, Family::V4));
     stream.await_progress();
     let carried = both.expect_status(|status| status["sent_bytes_per_sec"].as_u64().is_some_and(|rate| rate > 10_000));
@@ -115,6 +117,7 @@ fn the_tunnel_outlives_the_bus_and_the_object_comes_back_with_it() {
     let Some(network) = Network::wired(1) else { return };
     let mut both = Router::start(&network, &configurations(1), Broker::start());
     both.expect_links(&[("l1", "up")]);
+    both.await_addresses();
     for _ in 0..2 {
         both.broker.stop();
         both.router.expect_log(&["the tunnel goes on"]);

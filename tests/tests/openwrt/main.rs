@@ -35,6 +35,12 @@ impl Router {
         self.bus.call("mlvpn", method, arguments).unwrap_or_else(|status| panic!("{method} {arguments}: {status:?}"))
     }
 
+    /// Waits until both devices have their addresses.
+    fn await_addresses(&self) {
+        self.router.expect_calls(&["tuntap_up"]);
+        self.server.expect_calls(&["tuntap_up"]);
+    }
+
     /// Waits until `status` says what is wanted.
     fn expect_status(&mut self, is_wanted: impl Fn(&Value) -> bool) -> Value {
         let mut status = Value::Null;
