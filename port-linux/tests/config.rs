@@ -5,7 +5,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use mlvpn::config::options::{Absent, OPTIONS, SectionKind, Takes};
+use mlvpn::config::options::{self, Absent, SectionKind, Takes};
 use mlvpn::config::{self, Config, DeviceKind, MAX_PEERS, MAX_REPORTS, Mode, Network, Protocol, Report, Severity};
 use mlvpn_core::state::identity::PublicKey;
 
@@ -701,7 +701,7 @@ fn the_first_value_wins_and_an_alias_yields_to_the_name() {
 #[test]
 fn every_default_in_the_table_is_what_an_absent_option_reads_as() {
     let text = |line: &str| CLIENT.replace("mode", &format!("{line}\nmode"));
-    for spec in OPTIONS.iter().filter(|spec| spec.section == SectionKind::General) {
+    for spec in options::conf().filter(|spec| spec.section == SectionKind::General) {
         let line = match spec.default {
             Absent::Text(value) => format!("{} = {value}", spec.name),
             Absent::Number(value) => format!("{} = {value}", spec.name),

@@ -13,7 +13,7 @@ use mlvpn::keys::KeyCommand;
 use crate::bus::SOCKET;
 
 /// Where the configuration is when nobody says.
-const DEFAULT_CONFIG: &str = "/etc/mlvpn/mlvpn.conf";
+const DEFAULT_CONFIG: &str = "/etc/config/mlvpn";
 
 /// Whom root becomes when nobody says.
 const DEFAULT_USER: &str = "mlvpn";
@@ -21,14 +21,23 @@ const DEFAULT_USER: &str = "mlvpn";
 /// What the user asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Invocation {
-    /// Run the tunnel, with the bus whose ubusd listens at this path.
-    Run(RunOptions, PathBuf),
+    /// Run the tunnel.
+    Run(RunOptions, Router),
     /// Say what is wrong with a configuration.
-    Check(PathBuf),
+    Check(PathBuf, Router),
     /// Make a key or derive one, on standard output.
     Keys(KeyCommand),
     /// Print this to standard output and exit with 0.
     Print(String),
+}
+
+/// What only a router is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Router {
+    /// Where ubusd listens.
+    pub socket: PathBuf,
+    /// The tunnel to run; the only one when absent.
+    pub tunnel: Option<String>,
 }
 
 /// A command line that means nothing.
@@ -64,7 +73,9 @@ Usage: mlvpnd [OPTIONS]
        mlvpnd gensecret     Print a new secret for both ends
 
 Options:
-  -c, --config PATH         Configuration file, mode 0600 [default: /etc/mlvpn/mlvpn.conf]
+  -c, --config PATH         Configuration file, mode 0600: UCI's, or mlvpn.conf's when it is called
+                            so [default: /etc/config/mlvpn]
+      --tunnel NAME         Run this one of several tunnels of the configuration
       --ubus-socket PATH    Where ubusd listens [default: /var/run/ubus/ubus.sock]
       --debug               Log to standard error instead of syslog
   -D TOKEN                  Log only what TOKEN says, to standard error; may be repeated
@@ -87,11 +98,12 @@ SIGHUP reads the configuration again; INT, QUIT and TERM end the tunnel.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, UsageError> {
     let mut parser = lexopt::Parser::from_iter(arguments);
     let mut options = defaults();
-    let mut socket = PathBuf::from(SOCKET);
+    let mut router = Router { socket: SOCKET.into(), tunnel: None };
     while let Some(argument) = parser.next()? {
         match argument {
             Short('c') | Long("config") => options.config = parser.value()?.into(),
-            Long("ubus-socket") => socket = parser.value()?.into(),
+            Long("ubus-socket") => router.socket = parser.value()?.into(),
+            Long("tunnel") => router.tunnel = Some(parser.value()?.string()?),
             Long("debug") => options.debug = true,
             Short('D') => {
                 options.debug = true;
@@ -105,16 +117,19 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
             Long("yes-run-as-root") => options.run_as_root = true,
             Short('V') | Long("version") => return Ok(Invocation::Print(version())),
             Short('h') | Long("help") => return Ok(Invocation::Print(HELP.to_owned())),
-            Value(command) => return subcommand(&command.string()?, &mut parser),
+            Value(command) => return subcommand(&command.string()?, router, &mut parser),
             other => return Err(other.unexpected().into()),
         }
     }
-    Ok(Invocation::Run(options, socket))
+    Ok(Invocation::Run(options, router))
 }
 
-fn subcommand(command: &str, parser: &mut lexopt::Parser) -> Result<Invocation, UsageError> {
+fn subcommand(command: &str, router: Router, parser: &mut lexopt::Parser) -> Result<Invocation, UsageError> {
     let invocation = match command {
-        "check" => Invocation::Check(parser.value().map_err(|_| UsageError("check what? give a file".into()))?.into()),
+        "check" => {
+            let path = parser.value().map_err(|_| UsageError("check what? give a file".into()))?;
+            Invocation::Check(path.into(), router)
+        }
         "keygen" => Invocation::Keys(KeyCommand::Keygen),
         "pubkey" => Invocation::Keys(KeyCommand::Pubkey),
         "gensecret" => Invocation::Keys(KeyCommand::Gensecret),
@@ -147,18 +162,22 @@ fn version() -> String {
 mod tests {
     use super::*;
 
+    fn router(socket: &str, tunnel: Option<&str>) -> Router {
+        Router { socket: socket.into(), tunnel: tunnel.map(str::to_owned) }
+    }
+
     fn read(line: &str) -> Result<Invocation, UsageError> {
         parse(std::iter::once("mlvpnd").chain(line.split_whitespace()).map(OsString::from))
     }
 
     #[test]
     fn without_options_openwrts_places_are_used() {
-        assert_eq!(read(""), Ok(Invocation::Run(defaults(), "/var/run/ubus/ubus.sock".into())));
+        assert_eq!(read(""), Ok(Invocation::Run(defaults(), router(SOCKET, None))));
     }
 
     #[test]
     fn every_option_is_read() {
-        let line = "--config /a -D rtt -Dnet --natural-title --name n --user u -vvq --yes-run-as-root --ubus-socket=/s";
+        let line = "--config /a -D rtt -Dnet --natural-title --name n --user u -vvq --yes-run-as-root --ubus-socket=/s --tunnel t";
         let expected = RunOptions {
             config: "/a".into(),
             debug: true,
@@ -169,7 +188,7 @@ mod tests {
             verbosity: 1,
             run_as_root: true,
         };
-        assert_eq!(read(line), Ok(Invocation::Run(expected, "/s".into())));
+        assert_eq!(read(line), Ok(Invocation::Run(expected, router("/s", Some("t")))));
         let Ok(Invocation::Run(options, _)) = read("-c x -nz --verbose --quiet --quiet --debug") else { panic!() };
         assert_eq!(
             (options.config, options.name, options.verbosity, options.debug),
@@ -179,7 +198,7 @@ mod tests {
 
     #[test]
     fn commands_are_read() {
-        assert_eq!(read("check a.conf"), Ok(Invocation::Check("a.conf".into())));
+        assert_eq!(read("check a.conf"), Ok(Invocation::Check("a.conf".into(), router(SOCKET, None))));
         assert_eq!(read("keygen"), Ok(Invocation::Keys(KeyCommand::Keygen)));
         assert_eq!(read("pubkey"), Ok(Invocation::Keys(KeyCommand::Pubkey)));
         assert_eq!(read("gensecret"), Ok(Invocation::Keys(KeyCommand::Gensecret)));

@@ -2,6 +2,7 @@
 //! `mlvpnd`: the daemon of `mlvpn` on OpenWrt, with its object on the bus.
 //!
 //! ```text
+//! /etc/config/mlvpn ─▶ config
 //! worker's loop ─▶ bus ─▶ session ─▶ object  (status, links, peers, history, reload, link, keygen)
 //!                   │       └─▶ netifd (which device an interface is)
 //!                   └ frames ─▶ message ─▶ blobmsg ─▶ blob
@@ -16,6 +17,7 @@ pub mod blob;
 pub mod blobmsg;
 pub mod bus;
 pub mod cli;
+pub mod config;
 pub mod encode;
 pub mod frames;
 pub mod message;

@@ -4,6 +4,7 @@
 mod bus;
 mod port;
 mod two;
+mod uci;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -22,12 +23,13 @@ use crate::end::{self, End};
 pub use bus::{blobmsg, ubus};
 pub use port::{config, link_spec, monitor_request, netlink, trace};
 pub use two::{control_block, session, two_messages};
+pub use uci::{quoted, uci};
 
 /// A target's name and what it does.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target of this module.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     ("classic_header", classic_header),
     ("classify_too_big", classify_too_big),
     ("engine", engine),
@@ -41,6 +43,7 @@ pub const TARGETS: [Target; 13] = [
     ("trace", trace),
     ("blobmsg", blobmsg),
     ("ubus", ubus),
+    ("uci", uci),
 ];
 
 /// A header that parses says all there is in its bytes but the unused bits.

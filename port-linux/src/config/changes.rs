@@ -140,7 +140,6 @@ fn differences(old: &General, new: &General) -> [(&'static str, bool); 22] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::options::OPTIONS;
     use super::super::options::ValueKind;
     use super::*;
 
@@ -155,7 +154,7 @@ mod tests {
     fn every_option_of_general_is_compared() {
         let config = read(BASE);
         let compared = differences(&config.general, &config.general).map(|(name, _)| name);
-        let known = OPTIONS.iter().filter(|spec| spec.section == SectionKind::General);
+        let known = options::conf().filter(|spec| spec.section == SectionKind::General);
         for spec in known.filter(|spec| !matches!(spec.kind, ValueKind::Switch { .. })) {
             assert!(compared.contains(&spec.name), "{}", spec.name);
         }

@@ -100,8 +100,20 @@ fn too_large(name: &Arc<str>) -> Report {
 /// # Errors
 /// When one of the two cannot be written to.
 pub fn check(path: &Path, findings: &mut dyn Write, summary: &mut dyn Write) -> io::Result<bool> {
-    let loaded = load(path);
-    let reports = match &loaded {
+    check_loaded(path, &load(path), findings, summary)
+}
+
+/// The same for what another reader made of the file.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_loaded(
+    path: &Path,
+    loaded: &Loaded,
+    findings: &mut dyn Write,
+    summary: &mut dyn Write,
+) -> io::Result<bool> {
+    let reports = match loaded {
         Ok((_, reports)) | Err(reports) => reports,
     };
     for report in reports {
@@ -110,7 +122,7 @@ pub fn check(path: &Path, findings: &mut dyn Write, summary: &mut dyn Write) -> 
     let count = |severity| reports.iter().filter(|report| report.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     let counts = format!("{}, {}", plural(errors, "error"), plural(warnings, "warning"));
-    match &loaded {
+    match loaded {
         Ok((config, _)) => {
             let (mode, links) = (config.general.mode.name(), plural(config.links.len(), "link"));
             let peers = match config.general.protocol {

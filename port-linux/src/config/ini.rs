@@ -73,6 +73,8 @@ pub struct Entry {
     pub column: u32,
     /// What follows the `=`, quotes included; it may be the password, so it is wiped and never printed.
     raw: Zeroizing<String>,
+    /// Whether `raw` is the value as it is: from a file whose quotes another reader has taken out.
+    literal: bool,
 }
 
 impl std::fmt::Debug for Entry {
@@ -82,9 +84,17 @@ impl std::fmt::Debug for Entry {
 }
 
 impl Entry {
+    /// An entry whose value stands as it is, quotes and spaces included.
+    pub(crate) fn literal(key: &str, line: u32, value: Zeroizing<String>) -> Self {
+        Self { key: key.to_owned(), line, column: 1, raw: value, literal: true }
+    }
+
     /// The value as the manual means it: without the quotes and without spaces around it.
     #[must_use]
     pub fn text(&self) -> Zeroizing<String> {
+        if self.literal {
+            return self.raw.clone();
+        }
         let unquoted = Zeroizing::new(self.raw.replace('"', ""));
         Zeroizing::new(unquoted.trim_matches(BLANK).to_owned())
     }
@@ -92,7 +102,7 @@ impl Entry {
     /// The value as 2.3.5 reads it: every space outside quotes is gone too. A tab is a character like any other.
     #[must_use]
     pub fn joined(&self) -> Zeroizing<String> {
-        join(&self.raw)
+        if self.literal { self.raw.clone() } else { join(&self.raw) }
     }
 }
 
@@ -245,7 +255,8 @@ impl Parser<'_> {
         if let Some(report) = marks.fault(self.file, raw, takes_equals) {
             self.say(number, report.about(&key));
         }
-        let entry = Entry { key, line: number, column: column(before), raw: Zeroizing::new(raw.to_owned()) };
+        let entry =
+            Entry { key, line: number, column: column(before), raw: Zeroizing::new(raw.to_owned()), literal: false };
         if entry.text().is_empty() || (marks.second_equals && !takes_equals) {
             return Flow::Go;
         }

@@ -42,7 +42,7 @@ pub fn run(options: &RunOptions) -> ExitCode {
 /// The same for another daemon.
 #[must_use]
 pub fn run_variant(options: &RunOptions, variant: Variant) -> ExitCode {
-    let (config, warnings) = match load(&options.config, variant.load) {
+    let (config, warnings) = match load(&options.config, &variant.load) {
         Ok(loaded) => loaded,
         Err(reports) => {
             for report in reports {
@@ -61,7 +61,7 @@ pub fn run_variant(options: &RunOptions, variant: Variant) -> ExitCode {
     }
 }
 
-fn load(path: &Path, load: Load) -> Loaded {
+fn load(path: &Path, load: &Load) -> Loaded {
     let name = path.to_string_lossy();
     open(path).map_err(|report| vec![*report]).and_then(|file| load(&file, &name))
 }

@@ -27,7 +27,7 @@ pub(super) enum Refused {
 
 /// Where configurations come from. Worker and monitor both read with this, so that what one refuses changes nothing for
 /// the other.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Source {
     /// What the reports call the file.
     name: Arc<str>,

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::rc::Rc;
 
 use mlvpn_core::words::time::Instant;
 
@@ -22,13 +23,13 @@ pub struct Variant {
 }
 
 /// Reads a configuration from a file that is open at its start; the text is what reports call the file.
-pub type Load = fn(&File, &str) -> Loaded;
+pub type Load = Rc<dyn Fn(&File, &str) -> Loaded>;
 
 impl Variant {
     /// `mlvpn` itself.
     #[must_use]
     pub fn plain() -> Self {
-        Self { name: "mlvpn", load: config::load_from, service: None }
+        Self { name: "mlvpn", load: Rc::new(config::load_from), service: None }
     }
 }
 

@@ -6,6 +6,7 @@ mod pool;
 mod reorder;
 mod replay;
 mod schedule;
+mod uci;
 
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
