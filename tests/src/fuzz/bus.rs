@@ -39,7 +39,7 @@ pub fn ubus(data: &[u8]) {
             }
         }
         assert!(frames.held() <= MAX_RECEIVED + 2 * 256, "{} bytes are held", frames.held());
-        now = now + Duration::from_secs(1);
+        now += Duration::from_secs(1);
         session.handle_timeout(now);
         assert!(session.deadline().is_none_or(|at| at > now), "what is due was not done");
         session.sent(usize::from(cut) * 16);
