@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Links by the names of OpenWrt's interfaces.
 
+use mlvpn_tests::configuration::protocol2::{secret, without_peers};
 use mlvpn_tests::configuration::{Configuration, Family};
-use mlvpn_tests::network::{Network, Side};
-use mlvpn_tests::ubus::{Broker, Interface, Netifd};
+use mlvpn_tests::daemon::{Daemon, Program};
+use mlvpn_tests::network::{Network, Side, outside_address};
+use mlvpn_tests::ubus::{Broker, Client, Interface, Netifd};
+use serde_json::json;
 
 use crate::Router;
 
@@ -56,4 +59,33 @@ fn netifd_may_come_later_and_come_back() {
     let netifd = Netifd::start(&both.broker.socket(), &[interface("wan", Some("link1")), interface("wwan", None)]);
     both.expect_links(&[("l1", "up"), ("l2", "interface_down")]);
     drop(netifd);
+}
+
+#[test]
+fn a_configuration_of_ucis_names_interfaces_and_nothing_else_of_its_links() {
+    let Some(network) = Network::wired(2) else { return };
+    let broker = Broker::start();
+    let netifd = Netifd::start(&broker.socket(), &[interface("wan", Some("link1")), interface("wwan", Some("link2"))]);
+    let (_, server) = without_peers(2);
+    let server = Daemon::start(&network.server, &server.with("peer router", "secret", &secret(7)));
+    let remote = |link| outside_address(Side::Server, link, Family::V4);
+    let text = format!(
+        "config tunnel 'home'\n\toption enabled '1'\n\toption server '{}:5081'\n\toption secret '{}'\n\
+         config link 'wan'\nconfig link 'wwan'\n\toption server '{}:5082'\n",
+        remote(1),
+        secret(7),
+        remote(2),
+    );
+    let program = Program::router(&broker.socket());
+    let router = Daemon::start_with_file(&network.client, &program, ("mlvpn", &text));
+    router.expect_log(&["object mlvpn is published"]);
+    let bus = Client::connect(&broker.socket());
+    let mut both = Router { router, server, bus, broker };
+    let status = both.expect_links(&[("wan", "up"), ("wwan", "up")]);
+    assert_eq!((&status["links"][1]["device"], &status["server"]), (&"link2".into(), &"server".into()));
+    netifd.set(interface("wwan", None));
+    both.expect_links(&[("wan", "up"), ("wwan", "interface_down")]);
+    both.call("reload", &json!({}));
+    both.router.expect_log(&["reload: done"]);
+    both.expect_links(&[("wan", "up"), ("wwan", "interface_down")]);
 }
