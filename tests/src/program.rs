@@ -25,7 +25,7 @@ pub fn mlvpn() -> &'static Path {
 /// The same for `mlvpnd`, OpenWrt's.
 ///
 /// # Panics
-/// As [`mlvpn`].
+/// As [`mlvpn()`].
 pub fn mlvpnd() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| build("mlvpnd"))
