@@ -7,7 +7,7 @@ use mlvpn_core::memory::pool::{Pool, Slot};
 use mlvpn_core::state::link::{Link, LinkSettings, Phase};
 use mlvpn_core::tunnel::{Arrival, Transmit, Tunnel};
 use mlvpn_core::words::drops::Drops;
-use mlvpn_core::words::event::{Event, Health};
+use mlvpn_core::words::event::{DownCause, Event, Health};
 use mlvpn_core::words::ids::LinkId;
 use mlvpn_core::words::limits::MAX_LINKS;
 use mlvpn_core::words::time::{Duration, Instant};
@@ -46,6 +46,15 @@ pub(super) struct LinkFacts {
     pub(super) loss_percent: u8,
     pub(super) rtt: Option<Duration>,
     pub(super) last_heard: Instant,
+    pub(super) rtt_deviation: Duration,
+    pub(super) remote: Option<SocketAddr>,
+    /// What the path carries, in bytes, where it was measured.
+    pub(super) mtu: Option<u16>,
+    pub(super) disconnects: u64,
+    pub(super) down_cause: DownCause,
+    pub(super) sent_bytes: u64,
+    pub(super) received_bytes: u64,
+    pub(super) is_backup: bool,
 }
 
 /// Calls the same method of whichever engine it is.
@@ -155,6 +164,14 @@ pub(super) fn facts(path: &mlvpn_core::state::path::Path) -> LinkFacts {
         loss_percent: path.loss_percent(),
         rtt: path.rtt().smoothed(),
         last_heard: path.last_heard(),
+        rtt_deviation: path.rtt().deviation(),
+        remote: path.place().map(|place| place.address),
+        mtu: path.path_mtu(),
+        disconnects: path.disconnects(),
+        down_cause: path.down_cause(),
+        sent_bytes: path.traffic().sent_bytes,
+        received_bytes: path.traffic().received_bytes,
+        is_backup: path.settings().fallback_only,
     }
 }
 
@@ -165,6 +182,14 @@ pub(super) fn classic_facts(link: &Link) -> LinkFacts {
         loss_percent: link.loss_percent(),
         rtt: link.rtt().smoothed(),
         last_heard: link.last_heard(),
+        rtt_deviation: link.rtt().deviation(),
+        remote: link.remote(),
+        mtu: None,
+        disconnects: link.disconnects(),
+        down_cause: link.down_cause(),
+        sent_bytes: link.traffic().sent_bytes,
+        received_bytes: link.traffic().received_bytes,
+        is_backup: link.settings().fallback_only,
     }
 }
 
@@ -225,6 +250,15 @@ impl Engine {
             Self::Classic(tunnel) => *tunnel.drops(),
             Self::Client(client) => client.drops(),
             Self::Server(server) => server.drops(),
+        }
+    }
+
+    /// Packets held for a missing one.
+    pub(super) fn reordering(&self) -> usize {
+        match self {
+            Self::Classic(tunnel) => tunnel.reordering(),
+            Self::Client(client) => client.active.reordering(),
+            Self::Server(server) => server.reordering(),
         }
     }
 

@@ -4,6 +4,7 @@
 use mlvpn_core::memory::pool::{Pool, Slot};
 use mlvpn_core::state::handshake::{Claim, HandshakeError};
 use mlvpn_core::state::identity::SharedSecret;
+use mlvpn_core::state::session_key::Aead;
 use mlvpn_core::tunnel::peer::Peer;
 use mlvpn_core::tunnel::{Arrival, Transmit, Tunnel};
 use mlvpn_core::words::drops::Drops;
@@ -122,6 +123,24 @@ impl PeerEngine {
 
     pub(super) fn drops(&self) -> &Drops {
         either!(self, engine => engine.drops())
+    }
+
+    /// Packets held for a missing one.
+    pub(super) fn reordering(&self) -> usize {
+        either!(self, engine => engine.reordering())
+    }
+
+    /// The largest inner packet, in bytes.
+    pub(super) fn mtu(&self) -> u16 {
+        either!(self, engine => engine.mtu())
+    }
+
+    /// How packets are sealed, once there are keys for that; the classic protocol has one way only.
+    pub(super) fn aead(&self) -> Option<Aead> {
+        match self {
+            Self::Two(engine) => engine.aead(),
+            Self::Classic(_) => None,
+        }
     }
 
     pub(super) fn link(&self, id: LinkId) -> Option<LinkFacts> {

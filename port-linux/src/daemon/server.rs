@@ -191,6 +191,16 @@ impl Server {
         self.members.iter().flatten().map(|member| (member.name.as_str(), member.engine.is_up()))
     }
 
+    /// The engine of the peer at a place.
+    pub(super) fn engine(&self, place: usize) -> Option<&PeerEngine> {
+        Some(&self.members.get(place)?.as_ref()?.engine)
+    }
+
+    /// Packets of all peers that are held for a missing one.
+    pub(super) fn reordering(&self) -> usize {
+        self.members.iter().flatten().map(|member| member.engine.reordering()).sum()
+    }
+
     pub(super) fn link(&self, place: usize, id: LinkId) -> Option<LinkFacts> {
         self.members.get(place)?.as_ref()?.engine.link(id)
     }
