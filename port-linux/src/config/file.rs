@@ -61,9 +61,8 @@ pub fn refused_permissions(name: &str, metadata: &Metadata) -> Option<Report> {
 /// Why it cannot be read, and what to do.
 pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, String> {
     let name = path.to_string_lossy();
-    let opened = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
-    let file = opened.map_err(|error| error.to_string())?;
-    read_text(&file, &name).map_err(|report| format!("{}; {}", report.message, report.advice))
+    let text = open(path).and_then(|file| read_text(&file, &name));
+    text.map_err(|report| format!("{}; {}", report.message, report.advice))
 }
 
 /// The text of a configuration that only its owner can reach, for this and other readers.
