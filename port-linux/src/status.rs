@@ -118,6 +118,9 @@ pub struct Status {
     pub received_bytes_per_sec: u64,
     /// Packets held back for one that is missing.
     pub reordering: u32,
+    /// Protocol 2: what became of packets that were lost on their way to the peers there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repairs: Option<RepairStatus>,
     /// How many packets were dropped for which reason; reasons that never occurred are left out.
     pub drops: DropCounts,
     /// The links in the order of their configuration.
@@ -131,6 +134,45 @@ pub struct SessionStatus {
     pub cipher: &'static str,
     /// How often keys were agreed upon since the start.
     pub renewals: u64,
+}
+
+/// What became of packets that this end sent and its peer missed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RepairStatus {
+    /// Packets sent again.
+    pub resent: u64,
+    /// Packets not sent again, because they were too old or too many.
+    pub unrepaired: u64,
+}
+
+/// How a link of protocol 2 is sent on, by what the peer reports of the packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct SendingStatus {
+    /// How fast this end sends at most, in bytes on the path.
+    pub pace_bytes_per_sec: u64,
+    /// What the link is believed to carry; left out while that is being found out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capacity_bytes_per_sec: Option<u64>,
+    /// The least delay by queues on the way that the last report tells of.
+    pub queue_us: u64,
+    /// Smoothed time from a packet to the report of it, which may come over another link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub report_rtt_us: Option<u64>,
+    /// By how much one-way times of neighbouring packets differ, on average.
+    pub jitter_us: u64,
+    /// Data packets that were lost on the link.
+    pub lost_packets: u64,
+    /// Data packets that arrived.
+    pub arrived_packets: u64,
+}
+
+/// What arrives over a link of protocol 2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ReceivingStatus {
+    /// By how much one-way times of neighbouring packets differ, on average.
+    pub jitter_us: u64,
+    /// Packets that came after they had been reported missing.
+    pub late_packets: u64,
 }
 
 /// One link: of the configuration, or of a server's peer.
@@ -187,6 +229,12 @@ pub struct LinkStatus {
     /// The same over the last second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub received_bytes_per_sec: Option<u64>,
+    /// Protocol 2: how it is sent on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sending: Option<SendingStatus>,
+    /// Protocol 2: what arrives over it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receiving: Option<ReceivingStatus>,
 }
 
 /// Some of the peers of protocol 2.
@@ -218,6 +266,11 @@ pub struct PeerStatus {
     /// Largest packet that reaches it whole, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u16>,
+    /// Its packets that are held back for one that is missing.
+    pub reordering: u32,
+    /// What became of packets that were lost on their way to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repairs: Option<RepairStatus>,
     /// How many of its packets were dropped for which reason.
     pub drops: DropCounts,
     /// A server's client: its links. A client's own links are in [`Status`].

@@ -4,7 +4,9 @@
 use std::net::SocketAddr;
 
 use mlvpn_core::memory::pool::{Pool, Slot};
+use mlvpn_core::state::departures::Departures;
 use mlvpn_core::state::link::{Link, LinkSettings, Phase};
+use mlvpn_core::tunnel::peer::Peer;
 use mlvpn_core::tunnel::{Arrival, Transmit, Tunnel};
 use mlvpn_core::words::drops::Drops;
 use mlvpn_core::words::event::{DownCause, Event, Health};
@@ -14,6 +16,7 @@ use mlvpn_core::words::time::{Duration, Instant};
 
 use super::client::Client;
 use super::server::Server;
+use crate::status::{ReceivingStatus, RepairStatus, SendingStatus};
 
 /// Packets a client's reorder buffer can hold: 1,024 of 1,428 bytes are 200 ms at 60 Mbit/s.
 pub(super) const WINDOW: usize = 1024;
@@ -55,6 +58,9 @@ pub(super) struct LinkFacts {
     pub(super) sent_bytes: u64,
     pub(super) received_bytes: u64,
     pub(super) is_backup: bool,
+    /// Protocol 2 measures these.
+    pub(super) sending: Option<SendingStatus>,
+    pub(super) receiving: Option<ReceivingStatus>,
 }
 
 /// Calls the same method of whichever engine it is.
@@ -150,15 +156,20 @@ impl Engine {
     pub(super) fn link(&self, source: Source, id: LinkId) -> Option<LinkFacts> {
         match (self, source) {
             (Self::Classic(tunnel), _) => tunnel.link(id).map(classic_facts),
-            (Self::Client(client), _) => client.active.link(id).map(facts),
+            (Self::Client(client), _) => facts(&client.active, id),
             (Self::Server(server), Source::Peer(place)) => server.link(place, id),
             (Self::Server(_), Source::Tunnel) => None,
         }
     }
 }
 
-pub(super) fn facts(path: &mlvpn_core::state::path::Path) -> LinkFacts {
-    LinkFacts {
+/// What an engine of protocol 2 knows of a link.
+pub(super) fn facts<const LINKS: usize, const WINDOW: usize>(
+    peer: &Peer<LINKS, WINDOW>,
+    id: LinkId,
+) -> Option<LinkFacts> {
+    let path = peer.link(id)?;
+    Some(LinkFacts {
         phase: path.phase(),
         health: path.health(),
         loss_percent: path.loss_percent(),
@@ -172,7 +183,31 @@ pub(super) fn facts(path: &mlvpn_core::state::path::Path) -> LinkFacts {
         sent_bytes: path.traffic().sent_bytes,
         received_bytes: path.traffic().received_bytes,
         is_backup: path.settings().fallback_only,
+        sending: peer.departures(id).map(sending),
+        receiving: peer.arrivals(id).map(|arrivals| ReceivingStatus {
+            jitter_us: arrivals.jitter().micros(),
+            late_packets: arrivals.spurious(),
+        }),
+    })
+}
+
+fn sending(departures: &Departures) -> SendingStatus {
+    let (lost_packets, arrived_packets) = departures.lost_and_arrived();
+    SendingStatus {
+        pace_bytes_per_sec: departures.rate().pace(),
+        capacity_bytes_per_sec: departures.rate().capacity(),
+        queue_us: departures.rate().queue().micros(),
+        report_rtt_us: departures.rtt().smoothed().map(Duration::micros),
+        jitter_us: departures.jitter().micros(),
+        lost_packets,
+        arrived_packets,
     }
+}
+
+/// What an engine of protocol 2 did about packets its peer missed.
+pub(super) fn repairs<const LINKS: usize, const WINDOW: usize>(peer: &Peer<LINKS, WINDOW>) -> RepairStatus {
+    let counts = peer.counts();
+    RepairStatus { resent: counts.resent, unrepaired: counts.unrepaired }
 }
 
 pub(super) fn classic_facts(link: &Link) -> LinkFacts {
@@ -190,6 +225,8 @@ pub(super) fn classic_facts(link: &Link) -> LinkFacts {
         sent_bytes: link.traffic().sent_bytes,
         received_bytes: link.traffic().received_bytes,
         is_backup: link.settings().fallback_only,
+        sending: None,
+        receiving: None,
     }
 }
 
@@ -259,6 +296,15 @@ impl Engine {
             Self::Classic(tunnel) => tunnel.reordering(),
             Self::Client(client) => client.active.reordering(),
             Self::Server(server) => server.reordering(),
+        }
+    }
+
+    /// What was done about packets that peers missed; the classic protocol does nothing about them.
+    pub(super) fn repairs(&self) -> Option<RepairStatus> {
+        match self {
+            Self::Classic(_) => None,
+            Self::Client(client) => Some(repairs(&client.active)),
+            Self::Server(server) => Some(server.repairs()),
         }
     }
 

@@ -13,7 +13,8 @@ use mlvpn_core::words::ids::LinkId;
 use mlvpn_core::words::limits::MAX_LINKS;
 use mlvpn_core::words::time::Instant;
 
-use super::engine::{LinkFacts, WINDOW, classic_facts, facts};
+use super::engine::{LinkFacts, WINDOW, classic_facts, facts, repairs};
+use crate::status::RepairStatus;
 
 /// Links one client may have.
 pub(super) const PEER_LINKS: usize = 8;
@@ -130,6 +131,14 @@ impl PeerEngine {
         either!(self, engine => engine.reordering())
     }
 
+    /// What was done about packets the peer missed; the classic protocol does nothing about them.
+    pub(super) fn repairs(&self) -> Option<RepairStatus> {
+        match self {
+            Self::Two(engine) => Some(repairs(engine)),
+            Self::Classic(_) => None,
+        }
+    }
+
     /// The largest inner packet, in bytes.
     pub(super) fn mtu(&self) -> u16 {
         either!(self, engine => engine.mtu())
@@ -145,7 +154,7 @@ impl PeerEngine {
 
     pub(super) fn link(&self, id: LinkId) -> Option<LinkFacts> {
         match self {
-            Self::Two(engine) => engine.link(id).map(facts),
+            Self::Two(engine) => facts(engine, id),
             Self::Classic(tunnel) => tunnel.link(id).map(classic_facts),
         }
     }

@@ -10,7 +10,7 @@ use mlvpn_core::words::ids::LinkId;
 use mlvpn_core::words::limits::MAX_LINKS;
 use mlvpn_core::words::time::{Duration, Instant};
 
-use super::engine::{Engine, LinkFacts, Source};
+use super::engine::{Engine, LinkFacts, Source, repairs};
 use super::links::{Hold, LinkPort};
 use super::server::Server;
 use super::worker::Worker;
@@ -40,7 +40,8 @@ impl Worker {
             sent_bytes_per_sec: sum(|link| link.sent_bytes_per_sec.unwrap_or(0)),
             received_bytes: sum(|link| link.received_bytes),
             received_bytes_per_sec: sum(|link| link.received_bytes_per_sec.unwrap_or(0)),
-            reordering: u32::try_from(self.engine.reordering()).unwrap_or(u32::MAX),
+            reordering: count(self.engine.reordering()),
+            repairs: self.engine.repairs(),
             drops: DropCounts::from(&self.engine.drops()),
             links,
         }
@@ -163,6 +164,8 @@ impl Worker {
             active,
             session: engine.and_then(|engine| Some(self.session_of(engine.aead()?, place))),
             mtu: engine.map(|engine| engine.mtu()),
+            reordering: engine.map_or(0, |engine| count(engine.reordering())),
+            repairs: engine.map(|engine| repairs(engine)),
             drops: engine.map(|engine| DropCounts::from(engine.drops())).unwrap_or_default(),
             links: Vec::new(),
             ..named(peer)
@@ -192,6 +195,8 @@ impl Worker {
             up: engine.is_up(),
             session: engine.aead().map(|aead| self.session_of(aead, place)),
             mtu: Some(engine.mtu()),
+            reordering: count(engine.reordering()),
+            repairs: engine.repairs(),
             drops: engine.drops().into(),
             links: links.collect(),
             ..named(peer)
@@ -209,6 +214,8 @@ fn named(peer: &config::Peer) -> PeerStatus {
         session: None,
         allowed: peer.allowed.iter().map(|network| format!("{}/{}", network.address, network.prefix_len)).collect(),
         mtu: None,
+        reordering: 0,
+        repairs: None,
         drops: DropCounts::default(),
         links: Vec::new(),
     }
@@ -237,6 +244,8 @@ fn measured(facts: Option<&LinkFacts>, now: Instant) -> LinkStatus {
         sent_bytes_per_sec: None,
         received_bytes: 0,
         received_bytes_per_sec: None,
+        sending: up.and_then(|facts| facts.sending),
+        receiving: up.and_then(|facts| facts.receiving),
     }
 }
 
@@ -267,6 +276,10 @@ fn reason(port: &LinkPort, state: LinkState, facts: Option<&LinkFacts>) -> Optio
             (None, None) => "nobody has answered yet".to_owned(),
         },
     })
+}
+
+fn count(packets: usize) -> u32 {
+    u32::try_from(packets).unwrap_or(u32::MAX)
 }
 
 fn text(address: SocketAddr) -> String {

@@ -28,6 +28,7 @@ fn the_status_shows_links_going_up_and_a_link_is_taken_out_and_put_back_with_eve
     assert_eq!((&status["state"], &status["summary"]), (&"up".into(), &"all of 2 links are connected".into()));
     assert_eq!((&status["protocol"], &status["device"]), (&"classic".into(), &"mlvpn0".into()));
     assert!(status["connected_ms"].is_number() && status["links"][0]["remote"].is_string(), "{status:#}");
+    assert!(status["repairs"].is_null() && status["links"][0]["sending"].is_null(), "{status:#}");
     ears.expect("mlvpn.tunnel", |data| data["up"] == true && data["device"] == "mlvpn0");
 
     let mut subscriber = Client::connect(&both.broker.socket());

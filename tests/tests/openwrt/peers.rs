@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Protocol 2 on the bus: sessions, a client's servers, a server's clients.
 
+use mlvpn_tests::configuration::Family;
 use mlvpn_tests::configuration::protocol2::{keys, with_keys};
 use mlvpn_tests::daemon::{Daemon, Program};
-use mlvpn_tests::network::Network;
+use mlvpn_tests::network::{Network, Side, tunnel_address};
+use mlvpn_tests::stream::Stream;
 use mlvpn_tests::ubus::{Broker, Client};
 use mlvpn_tests::wait;
 use serde_json::{Value, json};
@@ -25,6 +27,49 @@ fn a_client_shows_its_session_and_its_server() {
     assert_eq!((&peer["name"], &peer["up"], &peer["active"]), (&"office".into(), &true.into(), &true.into()));
     assert_eq!(peer["public_key"], keys(2).1);
     assert_eq!(both.call("peers", &json!({"first": 1})), json!({"total": 1, "peers": []}));
+}
+
+/// Data packets of all links of `of` that the other end says arrived.
+fn arrived(of: &Value) -> u64 {
+    let links = of["links"].as_array().map_or(&[][..], Vec::as_slice);
+    links.iter().filter_map(|link| link["sending"]["arrived_packets"].as_u64()).sum()
+}
+
+#[test]
+fn both_ends_show_what_is_measured_of_the_data_they_send() {
+    let Some(network) = Network::emulated(&["100mbit/2ms", "unlimited/1ms"]) else { return };
+    let (client, server) = with_keys(2);
+    let (near, far) = (Broker::start(), Broker::start());
+    let server = Daemon::start_program(&network.server, &Program::router(&far.socket()), &server);
+    let client = Daemon::start_program(&network.client, &Program::router(&near.socket()), &client);
+    client.expect_calls(&["tuntap_up"]);
+    server.expect_calls(&["tuntap_up"]);
+    let mut buses = [Client::connect(&near.socket()), Client::connect(&far.socket())];
+    let stream = Stream::open(&network.client, &network.server, tunnel_address(Side::Server, Family::V4));
+    stream.await_progress();
+    let (mut status, mut peer) = (Value::Null, Value::Null);
+    let is_measured = wait::becomes(|| {
+        status = buses[0].call("mlvpn", "status", &json!({})).expect("a status");
+        peer = buses[1].call("mlvpn", "peers", &json!({})).expect("peers")["peers"][0].clone();
+        arrived(&status) > 100 && arrived(&peer) > 10
+    });
+    assert!(is_measured, "{status:#}\n{peer:#}\n{client}\n{server}");
+    assert!(stream.finish() > 0);
+    for of in [&status, &peer] {
+        assert!(of["reordering"].is_u64() && of["repairs"]["resent"].is_u64(), "{of:#}");
+        assert!(of["repairs"]["unrepaired"].is_u64(), "{of:#}");
+        for link in of["links"].as_array().expect("links") {
+            let (sending, receiving) = (&link["sending"], &link["receiving"]);
+            assert!(sending["pace_bytes_per_sec"].as_u64() > Some(0), "{link:#}");
+            for figure in ["queue_us", "jitter_us", "lost_packets"] {
+                assert!(sending[figure].is_u64(), "{figure}: {link:#}");
+            }
+            assert!(receiving["jitter_us"].is_u64() && receiving["late_packets"].is_u64(), "{link:#}");
+        }
+    }
+    let round_trips = status["links"].as_array().expect("links").iter();
+    let round_trips: Vec<u64> = round_trips.filter_map(|link| link["sending"]["report_rtt_us"].as_u64()).collect();
+    assert!(round_trips.iter().any(|micros| *micros >= 1_000), "{status:#}");
 }
 
 #[test]
