@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Builds for routers without a container.
 # usage: cross/build.sh [TARGET|all] [-- CARGO-BUILD-ARGUMENTS]
-# Without arguments after `--` it builds the daemon for size: `--profile router -p mlvpn`.
+# Without arguments after `--` it builds the router's daemon for size: `--profile router -p mlvpnd`.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=cross/toolchain.sh
@@ -17,7 +17,7 @@ if [ $# -gt 0 ]; then
     [ "$1" = -- ] || fail "unexpected argument '$1'; usage: cross/build.sh [TARGET|all] [-- CARGO-BUILD-ARGUMENTS]"
     shift
 fi
-[ $# -gt 0 ] || set -- --profile router -p mlvpn
+[ $# -gt 0 ] || set -- --profile router -p mlvpnd
 [ "$targets" != all ] || targets=$(all_targets)
 # shellcheck disable=SC2086 # a list of target names
 require_target $targets

@@ -5,15 +5,18 @@
 #![cfg_attr(not(test), warn(clippy::print_stderr, clippy::print_stdout))]
 
 pub mod backoff;
+#[cfg(feature = "full")]
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod daemon;
+#[cfg(feature = "full")]
 pub mod demo;
 pub mod device;
 pub mod diagnostics;
 pub mod interface;
 pub mod keys;
+#[cfg(feature = "full")]
 pub mod lab;
 pub mod log;
 pub mod netlink;
@@ -21,6 +24,7 @@ pub mod privilege;
 pub mod reactor;
 pub mod script;
 pub mod socket;
+pub mod status;
 mod sys;
 pub mod title;
 

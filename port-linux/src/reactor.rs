@@ -53,6 +53,8 @@ pub enum Token {
     Monitor,
     /// Answers of the resolver.
     Resolver,
+    /// What another program added to the daemon.
+    Service,
     /// The timer; only the reactor registers it.
     Timer,
     /// The signals; only the reactor registers them.
@@ -357,6 +359,7 @@ impl Token {
             Self::Resolver => (4, 0),
             Self::Timer => (5, 0),
             Self::Signals => (6, 0),
+            Self::Service => (7, 0),
         };
         kind << 16 | u64::from(number)
     }
@@ -371,6 +374,7 @@ impl Token {
             4 => Self::Resolver,
             5 => Self::Timer,
             6 => Self::Signals,
+            7 => Self::Service,
             _ => return None,
         })
     }
@@ -391,9 +395,10 @@ mod tests {
 
     #[test]
     fn every_token_comes_back_as_it_went_in() {
-        let plain = [Token::Device, Token::Netlink, Token::Monitor, Token::Resolver, Token::Timer, Token::Signals];
+        let plain = [Token::Device, Token::Netlink, Token::Monitor, Token::Resolver, Token::Service];
+        let own = [Token::Timer, Token::Signals];
         let numbered = [0, 1, u16::MAX].into_iter().map(Token::Link);
-        for token in plain.into_iter().chain(numbered) {
+        for token in plain.into_iter().chain(own).chain(numbered) {
             assert_eq!(Token::decode(token.encode()), Some(token));
         }
         assert_eq!(Token::decode(u64::MAX), None);

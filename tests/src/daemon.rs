@@ -49,6 +49,16 @@ impl Program {
     }
 }
 
+impl Program {
+    /// This tree's daemon for OpenWrt, the same way, with the bus whose ubusd listens at `socket`.
+    #[must_use]
+    pub fn router(socket: &Path) -> Self {
+        let mut program = Self { path: program::mlvpnd().to_owned(), ..Self::ours() };
+        program.arguments.extend(["--ubus-socket".to_owned(), socket.to_string_lossy().into_owned()]);
+        program
+    }
+}
+
 /// A folder that only its owner can enter, gone when dropped.
 #[derive(Debug)]
 pub struct PrivateFolder(PathBuf);
@@ -165,7 +175,21 @@ impl Daemon {
     pub fn start_program(namespace: &Namespace, program: &Program, configuration: &Configuration) -> Self {
         let folder = PrivateFolder::new();
         folder.write("status", STATUS_COMMAND, 0o700);
-        let path = folder.write("mlvpn.conf", configuration_text(&folder, configuration), 0o600);
+        let text = configuration_text(&folder, configuration);
+        Self::start_in(folder, namespace, program, ("mlvpn.conf", &text))
+    }
+
+    /// Starts a daemon with a configuration of any other form: a file's name and text. It has no status command.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_with_file(namespace: &Namespace, program: &Program, file: (&str, &str)) -> Self {
+        Self::start_in(PrivateFolder::new(), namespace, program, file)
+    }
+
+    fn start_in(folder: PrivateFolder, namespace: &Namespace, program: &Program, (name, text): (&str, &str)) -> Self {
+        let path = folder.write(name, text, 0o600);
         let log = File::create_new(folder.path().join("log")).expect("a new file");
         let mut command = namespace.command(&program.path).expect("descriptors");
         command.args(&program.arguments).arg("--config").arg(path).stdin(Stdio::null()).stdout(Stdio::null());

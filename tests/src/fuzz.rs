@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! What the fuzz targets do with their input. A plain test runs the same over the committed corpus.
 
+mod bus;
 mod port;
 mod two;
 mod uci;
@@ -20,6 +21,7 @@ use mlvpn_core::words::time::{Duration, Instant};
 use smoltcp::wire::{Ipv4Packet, Ipv6Packet};
 
 use crate::end::{self, End};
+pub use bus::{blobmsg, ubus};
 pub use port::{config, link_spec, monitor_request, netlink, trace};
 pub use two::{control_block, session, two_messages};
 pub use uci::{quoted, uci};
@@ -28,7 +30,7 @@ pub use uci::{quoted, uci};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target of this module.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 14] = [
     ("classic_header", classic_header),
     ("classify_too_big", classify_too_big),
     ("engine", engine),
@@ -40,6 +42,8 @@ pub const TARGETS: [Target; 12] = [
     ("monitor_request", monitor_request),
     ("link_spec", link_spec),
     ("trace", trace),
+    ("blobmsg", blobmsg),
+    ("ubus", ubus),
     ("uci", uci),
 ];
 

@@ -16,4 +16,5 @@ pub mod recording;
 pub mod session;
 pub mod simulation;
 pub mod stream;
+pub mod ubus;
 pub mod wait;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! The `mlvpn` program, built like the test that asks for it.
+//! The programs `mlvpn` and `mlvpnd`, built like the test that asks for one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,16 +19,25 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// When it does not build; cargo's words are on standard error.
 pub fn mlvpn() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(build)
+    BUILT.get_or_init(|| build("mlvpn"))
 }
 
-fn build() -> PathBuf {
+/// The same for `mlvpnd`, OpenWrt's.
+///
+/// # Panics
+/// As [`mlvpn()`].
+pub fn mlvpnd() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build("mlvpnd"))
+}
+
+fn build(name: &str) -> PathBuf {
     let this = std::env::current_exe().expect("a program knows its path");
     let folder = this.parent().expect("a program lies in a folder");
     let folder = if folder.ends_with("deps") { folder.parent().expect("deps lies in a folder") } else { folder };
-    let program = folder.join("mlvpn");
+    let program = folder.join(name);
     if !is_fresh(&program) {
-        compile(folder);
+        compile(folder, name);
     }
     program
 }
@@ -48,14 +57,14 @@ fn is_fresh(program: &Path) -> bool {
     sources.chain([lock]).all(|source| changed(&source).is_ok_and(|changed| changed <= built))
 }
 
-fn compile(folder: &Path) {
+fn compile(folder: &Path, name: &str) {
     let target = folder.parent().expect("a profile's folder lies in the target folder");
     let profile = match folder.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
         Some(name) => name,
     };
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--package", "mlvpn", "--bin", "mlvpn", "--profile", profile]);
+    cargo.args(["build", "--quiet", "--package", name, "--bin", name, "--profile", profile]);
     cargo.arg("--target-dir").arg(target).current_dir(ROOT);
     let status = cargo.status().expect("cargo, which built this, starts");
     assert!(status.success(), "{cargo:?}: {status}");

@@ -21,13 +21,17 @@ pub const MAX_FILE_BYTES: u32 = 1024 * 1024;
 /// # Errors
 /// What keeps mlvpn from running with the file, and the warnings besides.
 pub fn load(path: &Path) -> Loaded {
-    let name = path.to_string_lossy();
+    open(path).map_err(|report| vec![*report]).and_then(|file| load_from(&file, &path.to_string_lossy()))
+}
+
+/// Opens a configuration for [`load_from`] or another reader.
+///
+/// # Errors
+/// Why it cannot be opened.
+pub fn open(path: &Path) -> Result<File, Box<Report>> {
     // Opening a FIFO must not wait for a writer.
     let opened = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
-    match opened {
-        Ok(file) => load_from(&file, &name),
-        Err(error) => Err(vec![unreadable(&Arc::from(name.as_ref()), &error)]),
-    }
+    opened.map_err(|error| Box::new(unreadable(&Arc::from(path.to_string_lossy().as_ref()), &error)))
 }
 
 /// The same for a file that is already open, as when a privileged process opened it; `name` is for the reports.
@@ -35,7 +39,7 @@ pub fn load(path: &Path) -> Loaded {
 /// # Errors
 /// As [`load`].
 pub fn load_from(file: &File, name: &str) -> Loaded {
-    let text = read(file, name).map_err(|report| vec![*report])?;
+    let text = read_text(file, name).map_err(|report| vec![*report])?;
     Config::parse(name, &text)
 }
 
@@ -57,12 +61,15 @@ pub fn refused_permissions(name: &str, metadata: &Metadata) -> Option<Report> {
 /// Why it cannot be read, and what to do.
 pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, String> {
     let name = path.to_string_lossy();
-    let opened = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
-    let file = opened.map_err(|error| error.to_string())?;
-    read(&file, &name).map_err(|report| format!("{}; {}", report.message, report.advice))
+    let text = open(path).and_then(|file| read_text(&file, &name));
+    text.map_err(|report| format!("{}; {}", report.message, report.advice))
 }
 
-fn read(file: &File, name: &str) -> Result<Zeroizing<String>, Box<Report>> {
+/// The text of a configuration that only its owner can reach, for this and other readers.
+///
+/// # Errors
+/// Why it is not read.
+pub fn read_text(file: &File, name: &str) -> Result<Zeroizing<String>, Box<Report>> {
     let shared: Arc<str> = Arc::from(name);
     // The open file is asked, not the path: what is checked is what is read.
     let metadata = file.metadata().map_err(|error| Box::new(unreadable(&shared, &error)))?;
@@ -103,8 +110,20 @@ fn too_large(name: &Arc<str>) -> Report {
 /// # Errors
 /// When one of the two cannot be written to.
 pub fn check(path: &Path, findings: &mut dyn Write, summary: &mut dyn Write) -> io::Result<bool> {
-    let loaded = load(path);
-    let reports = match &loaded {
+    check_loaded(path, &load(path), findings, summary)
+}
+
+/// The same for what another reader made of the file.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_loaded(
+    path: &Path,
+    loaded: &Loaded,
+    findings: &mut dyn Write,
+    summary: &mut dyn Write,
+) -> io::Result<bool> {
+    let reports = match loaded {
         Ok((_, reports)) | Err(reports) => reports,
     };
     for report in reports {
@@ -113,7 +132,7 @@ pub fn check(path: &Path, findings: &mut dyn Write, summary: &mut dyn Write) -> 
     let count = |severity| reports.iter().filter(|report| report.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     let counts = format!("{}, {}", plural(errors, "error"), plural(warnings, "warning"));
-    match &loaded {
+    match loaded {
         Ok((config, _)) => {
             let (mode, links) = (config.general.mode.name(), plural(config.links.len(), "link"));
             let peers = match config.general.protocol {

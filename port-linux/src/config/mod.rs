@@ -27,7 +27,9 @@ use std::sync::Arc;
 pub use crate::device::DeviceKind;
 pub use crate::interface::InterfaceName;
 pub use changes::Changes;
-pub use file::{MAX_FILE_BYTES, check, load, load_from, read_secret, refused_permissions};
+pub use file::{
+    MAX_FILE_BYTES, check, check_loaded, load, load_from, open, read_secret, read_text, refused_permissions,
+};
 pub use mlvpn_core::tunnel::peer::config::Network;
 pub use mlvpn_uci::options;
 pub(crate) use mtu::USUAL_PATH_MTU;

@@ -131,7 +131,7 @@ impl Worker {
         self.failover.active = 0;
         self.failover.scout_at = None;
         for link in self.config.links.clone() {
-            let configured = settings::with_server(link, &self.config, 0);
+            let configured = self.in_use(link);
             if let Some(port) = self.links.iter_mut().flatten().find(|port| port.config.name == configured.name) {
                 port.config = configured;
             }

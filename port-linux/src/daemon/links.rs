@@ -16,6 +16,7 @@ use crate::log::{RateLimit, Topic};
 use crate::log_debug;
 use crate::netlink::Change;
 use crate::socket::{Family, Fragmentation, LinkAddress, LinkSocket, OpenError, SendError};
+use crate::status::Meter;
 
 /// A link's socket and what is needed to open it again.
 #[derive(Debug)]
@@ -37,6 +38,21 @@ pub(super) struct LinkPort {
     unsent: Option<Unsent>,
     /// What the socket was told to do with long datagrams.
     fragmentation: Fragmentation,
+    /// Why it is not to be opened.
+    pub(super) hold: Option<Hold>,
+    /// Why it has no socket, or had none before this one.
+    pub(super) trouble: Option<String>,
+    /// What its socket carried.
+    pub(super) meter: Meter,
+}
+
+/// Why a link is not to be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// Somebody took it out.
+    Disabled,
+    /// Its interface is down.
+    InterfaceDown,
 }
 
 #[derive(Debug)]
@@ -131,6 +147,9 @@ impl LinkPort {
             asked: None,
             unsent: None,
             fragmentation: Fragmentation::Kernel,
+            hold: None,
+            trouble: None,
+            meter: Meter::default(),
         }
     }
 
@@ -156,12 +175,13 @@ impl LinkPort {
 
     /// Whether the link is to be opened now.
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.socket.is_none() && self.asked.is_none() && self.backoff.is_due(now)
+        self.hold.is_none() && self.socket.is_none() && self.asked.is_none() && self.backoff.is_due(now)
     }
 
     /// When the link is to be opened, if it is closed.
     pub(super) fn retry_at(&self) -> Option<Instant> {
-        if self.socket.is_some() || self.asked.is_some() { None } else { self.backoff.retry_at() }
+        let waits = self.hold.is_none() && self.socket.is_none() && self.asked.is_none();
+        if waits { self.backoff.retry_at() } else { None }
     }
 
     /// Opens the socket.
@@ -185,6 +205,13 @@ impl LinkPort {
         self.backoff.failed(now)
     }
 
+    /// Forgets what failed before: the next attempt is due at once.
+    pub(super) fn start_over(&mut self) {
+        self.asked = None;
+        self.trouble = None;
+        self.backoff = Backoff::new();
+    }
+
     /// How loudly to say why the link failed.
     pub(super) fn loudness(&mut self, why: &str, now: Instant) -> Loudness {
         self.complaints.loudness(why, now)
@@ -197,6 +224,7 @@ impl LinkPort {
 
     /// Notes that the link is up: the next failure is a first one.
     pub(super) fn succeeded(&mut self) {
+        self.trouble = None;
         self.backoff.succeeded();
     }
 
@@ -264,7 +292,10 @@ impl LinkPort {
             log_debug!(Topic::Net, "{}: datagrams may be fragmented, or may not: {why}", self.config.name);
         }
         match socket.send_to(datagram, to, ecn) {
-            Ok(()) | Err(SendError::Refused(_)) => Sent::Yes,
+            Ok(()) | Err(SendError::Refused(_)) => {
+                self.meter.count_sent(datagram.len());
+                Sent::Yes
+            }
             Err(SendError::WouldBlock) => {
                 self.keep(datagram, to, ecn);
                 Sent::Full

@@ -5,35 +5,46 @@
 //! the device, the sockets and the engine, and handles everything the network sends with as few rights as it needs.
 
 mod client;
+mod control;
 mod engine;
 mod failover;
 mod links;
+mod options;
 mod peer_engine;
 mod reload;
 mod reports;
 mod resolver;
 mod routes;
 mod server;
+mod service;
 mod settings;
+mod snapshot;
 mod sockets;
 mod worker;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::cli::RunOptions;
-use crate::config::{self, Config, Report, Severity};
+use crate::config::{Config, Loaded, Report, Severity, open};
 use crate::log::{self, Filter, Target, Topic};
 use crate::privilege::{self, Capability, Identity, MonitorPlan, Split};
 use crate::script::Script;
 use crate::title::{self, ProcessTitle};
 use crate::{diagnostics, log_warn, reactor};
+pub use options::RunOptions;
+pub use service::{Control, InterfaceState, LinkChange, Load, NoSuchLink, Occasion, Service, Usage, Variant};
 use worker::Worker;
 
-/// Runs the daemon until it is told to end. What keeps it from starting is said on standard error.
+/// Runs `mlvpn` until it is told to end. What keeps it from starting is said on standard error.
 #[must_use]
 pub fn run(options: &RunOptions) -> ExitCode {
-    let (config, warnings) = match config::load(&options.config) {
+    run_variant(options, Variant::plain())
+}
+
+/// The same for another daemon.
+#[must_use]
+pub fn run_variant(options: &RunOptions, variant: Variant) -> ExitCode {
+    let (config, warnings) = match load(&options.config, &variant.load) {
         Ok(loaded) => loaded,
         Err(reports) => {
             for report in reports {
@@ -42,21 +53,27 @@ pub fn run(options: &RunOptions) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match start(options, config, &warnings) {
+    let name = variant.name;
+    match start(options, variant, config, &warnings) {
         Ok(code) => code,
         Err(why) => {
-            diagnostics::say(format_args!("mlvpn: {why}"));
+            diagnostics::say(format_args!("{name}: {why}"));
             ExitCode::FAILURE
         }
     }
 }
 
+fn load(path: &Path, load: &Load) -> Loaded {
+    let name = path.to_string_lossy();
+    open(path).map_err(|report| vec![*report]).and_then(|file| load(&file, &name))
+}
+
 /// Why the daemon did not start; the text says what to do.
 type StartError = Box<dyn std::error::Error>;
 
-fn start(options: &RunOptions, config: Config, warnings: &[Report]) -> Result<ExitCode, StartError> {
+fn start(options: &RunOptions, variant: Variant, config: Config, warnings: &[Report]) -> Result<ExitCode, StartError> {
     let identity = privilege::identity(&options.user, options.run_as_root)?;
-    let name = options.name.as_deref().unwrap_or("mlvpn");
+    let name = options.name.as_deref().unwrap_or(variant.name);
     init_log(options, name)?;
     for report in warnings {
         log_warn!(Topic::Config, "{report}");
@@ -65,13 +82,14 @@ fn start(options: &RunOptions, config: Config, warnings: &[Report]) -> Result<Ex
         log_warn!(Topic::Config, "{option}");
     }
     reactor::block_signals()?;
-    let protocol = config.general.protocol;
+    let source = reload::Source::of(options, variant.load);
+    let (protocol, monitors) = (config.general.protocol, source.clone());
     let plan = MonitorPlan {
         config_path: absolute(&options.config)?,
         script: status_command(&config),
         environment: settings::script_environment(&config),
         read_environment: Box::new(move |file| {
-            reload::read(file, protocol).ok().map(|(config, _)| settings::script_environment(&config))
+            monitors.read(file, protocol).ok().map(|(config, _)| settings::script_environment(&config))
         }),
     };
     if !options.natural_title {
@@ -82,7 +100,9 @@ fn start(options: &RunOptions, config: Config, warnings: &[Report]) -> Result<Ex
         Split::Worker(monitor) => {
             let title = (!options.natural_title).then(ProcessTitle::open).and_then(Result::ok);
             let keep = kept_rights(&config);
-            let mut worker = Worker::start(config, monitor, title.map(|title| (title, name.to_owned())))?;
+            let mut worker = Worker::start(config, source, monitor)?;
+            worker.title = title.map(|title| (title, name.to_owned()));
+            worker.service = variant.service;
             privilege::drop_privileges(&identity, &keep)?;
             if matches!(identity, Identity::Root) {
                 log_warn!(Topic::Privsep, "staying root as told; create a user and name it with --user");

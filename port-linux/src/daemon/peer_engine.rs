@@ -4,6 +4,7 @@
 use mlvpn_core::memory::pool::{Pool, Slot};
 use mlvpn_core::state::handshake::{Claim, HandshakeError};
 use mlvpn_core::state::identity::SharedSecret;
+use mlvpn_core::state::session_key::Aead;
 use mlvpn_core::tunnel::peer::Peer;
 use mlvpn_core::tunnel::{Arrival, Transmit, Tunnel};
 use mlvpn_core::words::drops::Drops;
@@ -12,7 +13,8 @@ use mlvpn_core::words::ids::LinkId;
 use mlvpn_core::words::limits::MAX_LINKS;
 use mlvpn_core::words::time::Instant;
 
-use super::engine::{LinkFacts, WINDOW, classic_facts, facts};
+use super::engine::{LinkFacts, WINDOW, classic_facts, facts, repairs};
+use crate::status::RepairStatus;
 
 /// Links one client may have.
 pub(super) const PEER_LINKS: usize = 8;
@@ -124,9 +126,35 @@ impl PeerEngine {
         either!(self, engine => engine.drops())
     }
 
+    /// Packets held for a missing one.
+    pub(super) fn reordering(&self) -> usize {
+        either!(self, engine => engine.reordering())
+    }
+
+    /// What was done about packets the peer missed; the classic protocol does nothing about them.
+    pub(super) fn repairs(&self) -> Option<RepairStatus> {
+        match self {
+            Self::Two(engine) => Some(repairs(engine)),
+            Self::Classic(_) => None,
+        }
+    }
+
+    /// The largest inner packet, in bytes.
+    pub(super) fn mtu(&self) -> u16 {
+        either!(self, engine => engine.mtu())
+    }
+
+    /// How packets are sealed, once there are keys for that; the classic protocol has one way only.
+    pub(super) fn aead(&self) -> Option<Aead> {
+        match self {
+            Self::Two(engine) => engine.aead(),
+            Self::Classic(_) => None,
+        }
+    }
+
     pub(super) fn link(&self, id: LinkId) -> Option<LinkFacts> {
         match self {
-            Self::Two(engine) => engine.link(id).map(facts),
+            Self::Two(engine) => facts(engine, id),
             Self::Classic(tunnel) => tunnel.link(id).map(classic_facts),
         }
     }

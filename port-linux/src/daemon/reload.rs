@@ -2,20 +2,20 @@
 //! SIGHUP: the configuration is read again, and only what changed is touched.
 
 use std::fs::File;
+use std::sync::Arc;
 
 use mlvpn_core::words::ids::LinkId;
 use mlvpn_core::words::time::Instant;
 
 use super::engine::Engine;
 use super::failover::Failover;
+use super::options::RunOptions;
+use super::service::Load;
 use super::settings;
 use super::worker::Worker;
-use crate::config::{self, Changes, Config, Protocol, Report};
+use crate::config::{Changes, Config, Protocol, Report};
 use crate::log::Topic;
 use crate::{log_info, log_warn};
-
-/// What the reports call the file.
-const FILE: &str = "mlvpn.conf";
 
 /// Why a configuration is not followed.
 pub(super) enum Refused {
@@ -25,17 +25,32 @@ pub(super) enum Refused {
     Protocol,
 }
 
-/// Reads a configuration to be followed by a daemon that runs `protocol`. Worker and monitor both read with this, so
-/// that what one refuses changes nothing for the other.
-pub(super) fn read(file: &File, protocol: Protocol) -> Result<(Config, Vec<Report>), Refused> {
-    let (newer, warnings) = config::load_from(file, FILE).map_err(Refused::Errors)?;
-    if newer.general.protocol == protocol { Ok((newer, warnings)) } else { Err(Refused::Protocol) }
+/// Where configurations come from. Worker and monitor both read with this, so that what one refuses changes nothing for
+/// the other.
+#[derive(Clone)]
+pub(super) struct Source {
+    /// What the reports call the file.
+    name: Arc<str>,
+    load: Load,
+}
+
+impl Source {
+    pub(super) fn of(options: &RunOptions, load: Load) -> Self {
+        let name = options.config.file_name().map_or("".into(), |name| name.to_string_lossy());
+        Self { name: name.into(), load }
+    }
+
+    /// Reads a configuration to be followed by a daemon that runs `protocol`.
+    pub(super) fn read(&self, file: &File, protocol: Protocol) -> Result<(Config, Vec<Report>), Refused> {
+        let (newer, warnings) = (self.load)(file, &self.name).map_err(Refused::Errors)?;
+        if newer.general.protocol == protocol { Ok((newer, warnings)) } else { Err(Refused::Protocol) }
+    }
 }
 
 impl Worker {
     /// Follows the configuration in `file`. One that has errors changes nothing.
     pub(super) fn reload(&mut self, file: &File, now: Instant) {
-        let (newer, warnings) = match read(file, self.config.general.protocol) {
+        let (newer, warnings) = match self.source.read(file, self.config.general.protocol) {
             Ok(loaded) => loaded,
             Err(Refused::Errors(reports)) => {
                 for report in reports {
@@ -47,7 +62,7 @@ impl Worker {
                 return log_warn!(Topic::Config, "reload: another protocol takes a restart; nothing was changed");
             }
         };
-        for report in warnings.iter().chain(&self.config.changes(&newer).reports(FILE)) {
+        for report in warnings.iter().chain(&self.config.changes(&newer).reports(&self.source.name)) {
             log_warn!(Topic::Config, "{report}");
         }
         if let Err(why) = self.follow_config(newer, now) {
@@ -88,13 +103,15 @@ impl Worker {
                     self.add_link(link, now);
                 }
                 Some(index) => {
+                    let link = self.in_use(link);
                     self.engine.set_link(LinkId::new(index), settings::link(&link), now);
                     if let Some(port) = self.links.get_mut(index).and_then(Option::as_mut) {
-                        port.config = settings::with_server(link, &self.config, self.failover.active);
+                        port.config = link;
                     }
                 }
             }
         }
+        self.forget_links();
         self.refresh_mtu();
         self.show_title();
         self.pump(now)?;
@@ -151,13 +168,13 @@ impl Worker {
         self.shut_link(index);
         self.pump(now)?;
         self.engine.remove_link(LinkId::new(index));
-        if let Some(place) = self.links.get_mut(index) {
-            *place = None;
+        if let Some(port) = self.links.get_mut(index).and_then(Option::take) {
+            self.left.insert(port.config.name, port.meter);
         }
         Ok(())
     }
 
-    fn place_of(&self, name: &str) -> Option<usize> {
+    pub(super) fn place_of(&self, name: &str) -> Option<usize> {
         self.links.iter().position(|port| port.as_ref().is_some_and(|port| port.config.name == name))
     }
 }

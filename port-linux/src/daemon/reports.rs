@@ -4,17 +4,19 @@
 use std::io;
 
 use mlvpn_core::state::link::Phase;
-use mlvpn_core::words::event::{Event as Happening, Health, Trouble};
+use mlvpn_core::words::event::{Event, Health, Trouble};
 use mlvpn_core::words::ids::LinkId;
 use mlvpn_core::words::time::{Duration, Instant};
 
 use super::engine::{Engine, Source};
 use super::links::LinkPort;
+use super::snapshot;
 use super::worker::Worker;
 use crate::log::Topic;
 use crate::privilege::Notice;
 use crate::reactor::Batch;
 use crate::script::{LinkName, ScriptEvent};
+use crate::status::{Happening, LinkHappening, LinkState, TunnelHappening};
 use crate::title::{self, ProcessTitle, TitleMark};
 use crate::{clock, log_debug, log_info, log_warn};
 
@@ -22,9 +24,10 @@ use crate::{clock, log_debug, log_info, log_warn};
 const FAREWELL: Duration = Duration::from_millis(200);
 
 impl Worker {
-    pub(super) fn report(&mut self, source: Source, event: Happening, now: Instant) {
+    pub(super) fn report(&mut self, source: Source, event: Event, now: Instant) {
+        self.note(source, event, now);
         match event {
-            Happening::LinkUp(id) => {
+            Event::LinkUp(id) => {
                 let port = self.links.get_mut(id.index()).and_then(Option::as_mut);
                 if let Some(port) = port.filter(|_| source == Source::Tunnel) {
                     port.succeeded();
@@ -32,24 +35,24 @@ impl Worker {
                 log_info!(Topic::Protocol, "{}: up", self.name_of(source, id));
                 self.run_script(ScriptEvent::LinkUp, Some(self.name_of(source, id)));
             }
-            Happening::LinkDown(id, cause) => {
+            Event::LinkDown(id, cause) => {
                 log_warn!(Topic::Protocol, "{}: down, {}", self.name_of(source, id), cause.describe());
                 self.run_script(ScriptEvent::LinkDown, Some(self.name_of(source, id)));
             }
-            Happening::LinkHealth(id, health) => self.report_health(source, id, health, now),
-            Happening::PeerMoved(id, address) => {
+            Event::LinkHealth(id, health) => self.report_health(source, id, health, now),
+            Event::PeerMoved(id, address) => {
                 log_info!(Topic::Protocol, "{}: peer at {address}", self.name_of(source, id));
             }
-            Happening::TunnelUp => self.run_script(ScriptEvent::TunnelUp, None),
-            Happening::TunnelDown => self.run_script(ScriptEvent::TunnelDown, None),
-            Happening::NewSession => log_debug!(Topic::Protocol, "{}: new keys", self.peer_name(source)),
-            Happening::SessionEnded => {
+            Event::TunnelUp => self.run_script(ScriptEvent::TunnelUp, None),
+            Event::TunnelDown => self.run_script(ScriptEvent::TunnelDown, None),
+            Event::NewSession => log_debug!(Topic::Protocol, "{}: new keys", self.peer_name(source)),
+            Event::SessionEnded => {
                 log_info!(Topic::Protocol, "{}: ended the session", self.peer_name(source));
             }
             // A server's peers share its device: each one's engine answers what is too big for it.
-            Happening::MtuChanged(mtu) if source == Source::Tunnel => self.set_device_mtu(mtu),
-            Happening::MtuChanged(mtu) => log_debug!(Topic::Protocol, "{}: mtu {mtu}", self.peer_name(source)),
-            Happening::HandshakeTrouble(Trouble(why)) => {
+            Event::MtuChanged(mtu) if source == Source::Tunnel => self.set_device_mtu(mtu),
+            Event::MtuChanged(mtu) => log_debug!(Topic::Protocol, "{}: mtu {mtu}", self.peer_name(source)),
+            Event::HandshakeTrouble(Trouble(why)) => {
                 if let Some(held_back) = self.trouble.admit(now) {
                     let peer = self.peer_name(source);
                     log_warn!(Topic::Protocol, "{peer}: {why} ({held_back} more not logged)");
@@ -57,6 +60,47 @@ impl Worker {
             }
         }
         self.show_title();
+    }
+
+    /// Keeps what the status shows, and what the service is told at the end of this turn.
+    fn note(&mut self, source: Source, event: Event, now: Instant) {
+        let place = match source {
+            Source::Tunnel => self.failover.active,
+            Source::Peer(place) => place,
+        };
+        let happening = match event {
+            Event::LinkUp(id) => self.link_happening(source, id, LinkState::Up, None),
+            Event::LinkDown(id, cause) => {
+                let state = self.state_without_peer(source, id);
+                self.link_happening(source, id, state, Some(cause.describe()))
+            }
+            Event::LinkHealth(id, health) => self.link_happening(source, id, snapshot::state_of(health), None),
+            Event::TunnelUp | Event::TunnelDown => {
+                let up = event == Event::TunnelUp;
+                self.facts.up_since = up.then_some(now);
+                self.facts.trouble = self.facts.trouble.filter(|_| !up);
+                Happening::Tunnel(TunnelHappening { up, device: self.device.name().to_string() })
+            }
+            Event::NewSession => {
+                let count = self.facts.renewals.entry(place).or_default();
+                *count = count.saturating_add(1);
+                return;
+            }
+            Event::HandshakeTrouble(Trouble(why)) => return self.facts.trouble = Some(why),
+            Event::PeerMoved(..) | Event::MtuChanged(_) | Event::SessionEnded => return,
+        };
+        if self.service.is_some() {
+            self.happenings.push_back(happening);
+        }
+    }
+
+    fn link_happening(&self, source: Source, id: LinkId, state: LinkState, reason: Option<&str>) -> Happening {
+        Happening::Link(LinkHappening {
+            link: self.name_of(source, id),
+            up: state.is_connected(),
+            state,
+            reason: reason.map(str::to_owned),
+        })
     }
 
     fn report_health(&self, source: Source, id: LinkId, health: Health, now: Instant) {

@@ -30,6 +30,7 @@ use mlvpn_core::words::time::Instant;
 use super::engine::LinkFacts;
 use super::peer_engine::{PeerEngine, PeerOfTwo};
 use super::routes::Routes;
+use crate::status::RepairStatus;
 
 /// Answers of the gateway that wait to be sent; more are dropped, and their clients ask again.
 const ANSWERS: usize = 16;
@@ -189,6 +190,25 @@ impl Server {
     /// Each peer's name and whether it is up.
     pub(super) fn peers(&self) -> impl Iterator<Item = (&str, bool)> {
         self.members.iter().flatten().map(|member| (member.name.as_str(), member.engine.is_up()))
+    }
+
+    /// The engine of the peer at a place.
+    pub(super) fn engine(&self, place: usize) -> Option<&PeerEngine> {
+        Some(&self.members.get(place)?.as_ref()?.engine)
+    }
+
+    /// Packets of all peers that are held for a missing one.
+    pub(super) fn reordering(&self) -> usize {
+        self.members.iter().flatten().map(|member| member.engine.reordering()).sum()
+    }
+
+    /// What was done about packets that the peers there are missed.
+    pub(super) fn repairs(&self) -> RepairStatus {
+        let each = self.members.iter().flatten().filter_map(|member| member.engine.repairs());
+        each.fold(RepairStatus::default(), |sum, one| RepairStatus {
+            resent: sum.resent.saturating_add(one.resent),
+            unrepaired: sum.unrepaired.saturating_add(one.unrepaired),
+        })
     }
 
     pub(super) fn link(&self, place: usize, id: LinkId) -> Option<LinkFacts> {

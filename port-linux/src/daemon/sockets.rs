@@ -30,13 +30,17 @@ impl Worker {
             log_warn!(Topic::Config, "[{}] is one link too many; {MAX_LINKS} are possible", config.name);
             return;
         }
+        let hold = self.hold_of(&config);
+        let config = self.in_use(config);
         self.engine.set_link(LinkId::new(index), settings::link(&config), now);
-        let port = Some(LinkPort::new(settings::with_server(config, &self.config, self.failover.active)));
+        let meter = self.left.remove(&config.name).unwrap_or_default();
+        let mut port = LinkPort::new(config);
+        (port.hold, port.meter) = (hold, meter);
         match self.links.get_mut(index) {
-            Some(place) => *place = port,
-            None => self.links.push(port),
+            Some(place) => *place = Some(port),
+            None => self.links.push(Some(port)),
         }
-        self.open_link(index, now);
+        self.open_due_links(now);
     }
 
     pub(super) fn open_due_links(&mut self, now: Instant) {
@@ -94,6 +98,7 @@ impl Worker {
         let within = port.failed(failure, now).since(now).millis() / 1_000;
         let why = why.to_string();
         let loudness = port.loudness(&why, now);
+        port.trouble = Some(why.clone());
         let name = &port.config.name;
         let topic = if failure == Failure::Name { Topic::Dns } else { Topic::Net };
         match loudness {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The worker: one thread, one loop, the engine in the middle.
 
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -13,15 +14,19 @@ use mlvpn_core::words::time::{Duration, Instant};
 use super::engine::{Engine, WINDOW};
 use super::failover::Failover;
 use super::links::{Failure, LinkPort, Sent};
+use super::reload::Source;
 use super::resolver::Resolver;
+use super::service::{InterfaceState, LinkChange, Occasion, Service};
 use super::settings;
 use crate::config::Config;
 use crate::device::{TunDevice, WriteError};
+use crate::interface::InterfaceName;
 use crate::log::{RateLimit, Topic};
 use crate::netlink::Netlink;
 use crate::privilege::{Monitor, Request};
 use crate::reactor::{Batch, Event, Interest, Reactor, Readiness, Signal, Token};
 use crate::socket::Received;
+use crate::status::{Happening, Meter, Ticks};
 use crate::title::ProcessTitle;
 use crate::{clock, log_debug, log_info, log_warn};
 
@@ -38,6 +43,7 @@ static POOL: Mutex<Pool<POOL_SLOTS>> = Mutex::new(Pool::new());
 /// Everything the worker holds.
 pub(super) struct Worker {
     pub(super) config: Config,
+    pub(super) source: Source,
     pub(super) engine: Engine,
     pub(super) pool: MutexGuard<'static, Pool<POOL_SLOTS>>,
     /// Indexed as the engine's links; a place is empty after its link left the configuration.
@@ -60,15 +66,35 @@ pub(super) struct Worker {
     /// The device's MTU, in bytes.
     pub(super) mtu: u16,
     is_ending: bool,
+    pub(super) service: Option<Box<dyn Service>>,
+    /// What the service has not been told yet.
+    pub(super) happenings: VecDeque<Happening>,
+    /// How links are used otherwise than configured.
+    pub(super) changes: HashMap<String, LinkChange>,
+    /// Interfaces the service told of.
+    pub(super) interfaces: HashMap<InterfaceName, InterfaceState>,
+    /// What links carried that left the engine and may come back.
+    pub(super) left: HashMap<String, Meter>,
+    /// When the links' meters are read; only where somebody asks for that.
+    ticks: Option<Ticks>,
+    pub(super) facts: Facts,
+}
+
+/// What the worker remembers for its status alone.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) started: Instant,
+    /// Since when a link is up.
+    pub(super) up_since: Option<Instant>,
+    /// What was wrong with the last handshake.
+    pub(super) trouble: Option<&'static str>,
+    /// How often each peer got new keys, by its place.
+    pub(super) renewals: HashMap<usize, u64>,
 }
 
 impl Worker {
     /// Opens the device and everything else that needs rights. Links open in [`Worker::run`].
-    pub(super) fn start(
-        config: Config,
-        monitor: Monitor,
-        title: Option<(ProcessTitle, String)>,
-    ) -> Result<Self, Box<dyn std::error::Error>> {
+    pub(super) fn start(config: Config, source: Source, monitor: Monitor) -> Result<Self, Box<dyn std::error::Error>> {
         let mtu = config.general.mtu.unwrap_or_else(|| config.usual_inner_mtu());
         let general = &config.general;
         let device = TunDevice::create(general.interface_name.as_str(), general.tuntap, u32::from(mtu))?;
@@ -90,7 +116,7 @@ impl Worker {
             monitor,
             resolver: None,
             questions: 0,
-            title,
+            title: None,
             out: Box::new([0; MAX_DATAGRAM]),
             too_long: RateLimit::new(Duration::from_secs(10)),
             trouble: RateLimit::new(Duration::from_secs(10)),
@@ -98,6 +124,14 @@ impl Worker {
             engines: 0,
             mtu,
             is_ending: false,
+            service: None,
+            happenings: VecDeque::new(),
+            changes: HashMap::new(),
+            interfaces: HashMap::new(),
+            left: HashMap::new(),
+            ticks: None,
+            facts: Facts { started: clock::now(), up_since: None, trouble: None, renewals: HashMap::new() },
+            source,
             config,
         })
     }
@@ -105,12 +139,20 @@ impl Worker {
     /// Carries packets until told to end, or until it cannot go on; says goodbye either way, so that the peer need not
     /// wait for its timeout.
     pub(super) fn run(&mut self) -> io::Result<()> {
+        let now = clock::now();
+        if self.service.is_some() {
+            self.ticks = Some(Ticks::new(now));
+            self.serve(Occasion::Start);
+        }
         for link in self.config.links.clone() {
-            self.add_link(link, clock::now());
+            self.add_link(link, now);
         }
         self.show_title();
         let carried = self.carry();
-        carried.and(self.say_goodbye())
+        let ended = carried.and(self.say_goodbye());
+        self.tell_service();
+        self.serve(Occasion::End);
+        ended
     }
 
     fn carry(&mut self) -> io::Result<()> {
@@ -126,13 +168,16 @@ impl Worker {
             self.open_due_links(now);
             self.pump(now)?;
             self.watch_servers(now)?;
+            self.tell_service();
         }
         Ok(())
     }
 
     fn deadline(&self) -> Option<Instant> {
         let retries = self.links.iter().flatten().filter_map(LinkPort::retry_at);
-        retries.chain(self.engine.deadline()).chain(self.failover.deadline()).min()
+        let service = self.service.as_ref().and_then(|service| service.deadline());
+        let ticks = self.ticks.as_ref().map(Ticks::deadline);
+        retries.chain(self.engine.deadline()).chain(self.failover.deadline()).chain(service).chain(ticks).min()
     }
 
     fn handle(&mut self, event: Event) -> io::Result<()> {
@@ -147,9 +192,35 @@ impl Worker {
             Event::Ready { token: Token::Netlink, .. } => self.read_netlink()?,
             Event::Ready { token: Token::Monitor, .. } => self.read_monitor()?,
             Event::Ready { token: Token::Resolver, .. } => self.read_resolver(),
+            Event::Ready { token: Token::Service, readiness } => self.serve(Occasion::Ready(readiness)),
             Event::Ready { .. } => {}
         }
         Ok(())
+    }
+}
+
+/// The service.
+impl Worker {
+    /// Tells the service what happened and what is due, and reads the meters when it is time.
+    fn tell_service(&mut self) {
+        let now = clock::now();
+        if let Some(elapsed) = self.ticks.as_mut().and_then(|ticks| ticks.take(now)) {
+            self.links.iter_mut().flatten().for_each(|port| port.meter.sample(elapsed));
+        }
+        while let Some(happening) = self.happenings.pop_front() {
+            self.serve(Occasion::Happened(happening));
+        }
+        if self.service.as_ref().and_then(|service| service.deadline()).is_some_and(|at| at <= now) {
+            self.serve(Occasion::Due);
+        }
+    }
+
+    fn serve(&mut self, occasion: Occasion) {
+        // It is taken out meanwhile, since it may do anything with the worker but call itself.
+        if let Some(mut service) = self.service.take() {
+            service.serve(occasion, self);
+            self.service = Some(service);
+        }
     }
 }
 
@@ -201,7 +272,10 @@ impl Worker {
                 })
             });
             match (filled, received) {
-                (Ok(_), Some(Received { from, ecn, .. })) => {
+                (Ok(len), Some(Received { from, ecn, .. })) => {
+                    if let Some(port) = self.links.get_mut(index).and_then(Option::as_mut) {
+                        port.meter.count_received(len);
+                    }
                     self.engine.receive(&mut self.pool, slot, Arrival { link: LinkId::new(index), from, ecn, at: now });
                     self.pump(now)?;
                 }

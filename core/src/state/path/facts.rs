@@ -57,6 +57,12 @@ impl Path {
         self.mtu.is_known()
     }
 
+    /// The largest IP packet that passes whole in this direction, in bytes, once that was measured.
+    #[must_use]
+    pub fn path_mtu(&self) -> Option<u16> {
+        self.mtu.is_known().then(|| self.mtu.usable())
+    }
+
     /// Packets and bytes.
     #[must_use]
     pub const fn traffic(&self) -> &Traffic {

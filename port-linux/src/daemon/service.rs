@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! What another program adds to the daemon: a service of its own on the worker's loop, such as a connection to a bus.
+
+use std::fs::File;
+use std::io;
+use std::rc::Rc;
+
+use mlvpn_core::words::time::Instant;
+
+use crate::config::{self, Loaded};
+use crate::interface::InterfaceName;
+use crate::reactor::{Reactor, Readiness};
+use crate::status::{Happening, History, Peers, Status};
+
+/// A daemon other than `mlvpn`'s: how it reads its configuration, and what it does besides.
+pub struct Variant {
+    /// The program's name, for the log.
+    pub name: &'static str,
+    /// Reads the configuration.
+    pub load: Load,
+    /// What runs on the worker's loop besides the tunnel.
+    pub service: Option<Box<dyn Service>>,
+}
+
+/// Reads a configuration from a file that is open at its start; the text is what reports call the file.
+pub type Load = Rc<dyn Fn(&File, &str) -> Loaded>;
+
+impl Variant {
+    /// `mlvpn` itself.
+    #[must_use]
+    pub fn plain() -> Self {
+        Self { name: "mlvpn", load: Rc::new(config::load_from), service: None }
+    }
+}
+
+/// What runs on the worker's loop besides the tunnel.
+///
+/// The worker calls [`Service::serve`] with what occurred, first with [`Occasion::Start`] when its rights are dropped and
+/// before anything is read from the network, last with [`Occasion::End`] when the tunnel has said goodbye. A service
+/// registers its one descriptor with [`Control::reactor`] as [`Token::Service`](crate::reactor::Token::Service) and
+/// deregisters it before it closes it. Nothing in it may block: packets wait meanwhile.
+pub trait Service {
+    /// Acts on what occurred.
+    fn serve(&mut self, occasion: Occasion, control: &mut dyn Control);
+
+    /// When to be called with [`Occasion::Due`].
+    fn deadline(&self) -> Option<Instant>;
+}
+
+/// Why a service is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// The worker begins.
+    Start,
+    /// The service's descriptor is ready.
+    Ready(Readiness),
+    /// The service's deadline has passed.
+    Due,
+    /// Something happened to the tunnel.
+    Happened(Happening),
+    /// The worker ends after this call.
+    End,
+}
+
+/// What a service may see and do.
+pub trait Control {
+    /// Where to register the service's descriptor.
+    fn reactor(&self) -> &Reactor;
+
+    /// The time of this turn of the loop.
+    fn now(&self) -> Instant;
+
+    /// The tunnel and its links.
+    fn status(&self) -> Status;
+
+    /// `count` peers from number `first` in the order of the configuration; none with the classic protocol.
+    fn peers(&self, first: usize, count: usize) -> Peers;
+
+    /// The last `count` samples of every link.
+    fn history(&self, count: usize) -> History;
+
+    /// Has the configuration read again, as by SIGHUP. What comes of it is in the log.
+    ///
+    /// # Errors
+    /// When the monitor cannot be asked.
+    fn reload(&mut self) -> io::Result<()>;
+
+    /// Changes how a link is used, until it is changed again or leaves the configuration.
+    ///
+    /// # Errors
+    /// When there is no such link.
+    fn change_link(&mut self, name: &str, change: LinkChange) -> Result<(), NoSuchLink>;
+
+    /// Tells what an interface that links may name is now. A link whose interface is not told of takes its name for the
+    /// kernel's.
+    fn set_interface(&mut self, name: &InterfaceName, state: InterfaceState);
+
+    /// Forgets the interfaces told of but these: the others exist no more.
+    fn keep_interfaces(&mut self, names: &[InterfaceName]);
+}
+
+/// No link of this name is in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoSuchLink;
+
+/// What to change of a link; `None` leaves it as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkChange {
+    /// When it carries traffic.
+    pub usage: Option<Usage>,
+    /// What it can send, in bytes per second; 0: not known.
+    pub rate_bytes_per_sec: Option<u32>,
+}
+
+/// When a link carries traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Usage {
+    /// As the configuration says.
+    Configured,
+    /// Only while no other does.
+    Backup,
+    /// Never.
+    Disabled,
+}
+
+impl Usage {
+    /// When, in words for a log line.
+    pub(super) const fn describe(self) -> &'static str {
+        match self {
+            Self::Configured => "as configured",
+            Self::Backup => "only while no other link is",
+            Self::Disabled => "not at all",
+        }
+    }
+}
+
+/// What an interface is, which the configuration names by another name than the kernel's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InterfaceState {
+    /// It is not up, whatever the kernel has of that name.
+    Down,
+    /// It is up; this is its device.
+    Up(InterfaceName),
+}
