@@ -43,7 +43,7 @@ impl Liar {
     }
 
     fn put(&mut self, control: bool, body: &[u8]) {
-        let send_time = u16::try_from(self.world.now().micros() / 100 & 0xffff).expect("16 bits");
+        let send_time = u16::try_from((self.world.now().micros() / 100) & 0xffff).expect("16 bits");
         let place = Place { counter: self.counter, order: self.counter, send_time, ..Place::default() };
         self.counter += 1;
         self.world.inject_up(attacker(), &sealed_as(place, &self.keys, control, body));
