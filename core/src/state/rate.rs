@@ -257,10 +257,12 @@ impl Rate {
 
     fn start(&mut self, heard: &Heard, over: u8) {
         let threshold = START_QUEUE + heard.jitter.min(START_QUEUE) * 2;
-        let over = if heard.queue > threshold { over.saturating_add(1) } else { 0 };
+        // A delay that comes while little is sent is the path's own, and what little arrives then is not its rate.
+        let queue = if heard.is_used { heard.queue } else { Duration::ZERO };
+        let over = if queue > threshold { over.saturating_add(1) } else { 0 };
         let losses = u64::from(heard.lost).saturating_mul(8);
         let is_shallow = heard.lost >= 8 && losses > u64::from(heard.arrived);
-        if over >= 2 || heard.queue > threshold + START_QUEUE_CLEAR || is_shallow {
+        if over >= 2 || queue > threshold + START_QUEUE_CLEAR || is_shallow {
             let rate =
                 self.busy_rate(heard).unwrap_or_else(|| per_second(heard.bytes, heard.interval).min(self.recent));
             self.capacity = Some(rate.max(LEAST_PACE));

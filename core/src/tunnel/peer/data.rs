@@ -12,7 +12,7 @@ use crate::tunnel::Transmit;
 use crate::words::class::Class;
 use crate::words::drops::DropReason;
 use crate::words::ids::LinkId;
-use crate::words::time::Instant;
+use crate::words::time::{Duration, Instant};
 
 use super::{Member, ORDERED, Peer, SILENT, tier};
 
@@ -32,7 +32,17 @@ struct Lane {
     delay: i64,
 }
 
+/// A thin packet waits this long for its link's pace rather than to take a slower link, so that a flow of small packets
+/// stays on one link while that has room, and in order.
+const THIN_WAIT: Duration = Duration::from_millis(5);
+
 impl Lane {
+    /// As [`Lane::arrival`], for a thin packet: it leaves at once, and only a link that is behind its pace is avoided.
+    fn soonest(&self, now: Instant) -> i64 {
+        let behind = self.free_at.since(now).saturating_sub(THIN_WAIT).micros();
+        i64::try_from(behind).unwrap_or(i64::MAX).saturating_add(self.delay)
+    }
+
     /// When a packet that is given to the lane now arrives, beside others, in microseconds.
     fn arrival(&self, now: Instant) -> i64 {
         i64::try_from(self.free_at.since(now).micros()).unwrap_or(i64::MAX).saturating_add(self.delay)
@@ -118,7 +128,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
     fn next_new<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, lanes: &[Lane], now: Instant) -> Option<Load> {
         let is_thin = self.bond.peek()?.is_thin;
         let lane = if is_thin {
-            quickest(lanes, now)
+            lanes.iter().min_by_key(|lane| lane.soonest(now))
         } else {
             lanes.iter().filter(|lane| lane.free_at <= now).min_by_key(|lane| lane.delay)
         }?;
