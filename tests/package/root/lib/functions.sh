@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck shell=sh
+# shellcheck disable=SC2154 # eval assigns these
 # A stand-in for OpenWrt's /lib/functions.sh: its documented functions that the package's scripts use, over the stand-in uci.
 
 config_load() {
@@ -28,16 +29,13 @@ config_foreach() {
 	for _section in $CONFIG_SECTIONS; do
 		eval "_found=\$CONFIG_${_section}_TYPE"
 		# The function may loop, too.
-		[ "$_found" != "$_type" ] || _one "$_function" "$_type" "$_section" "$@"
+		[ "$_found" = "$_type" ] || continue
+		_saved="$_saved $_function:$_type"
+		"$_function" "$_section" "$@"
+		_last=${_saved##* }
+		_saved=${_saved% *}
+		_function=${_last%:*} _type=${_last#*:}
 	done
-}
-
-_one() {
-	_saved="$_saved $1:$2"
-	"$1" "$3" $(shift 3; echo "$@")
-	_last=${_saved##* }
-	_saved=${_saved% *}
-	_function=${_last%:*} _type=${_last#*:}
 }
 
 # config_list_foreach SECTION OPTION FUNCTION [ARGUMENT]..

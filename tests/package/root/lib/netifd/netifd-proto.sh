@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck shell=sh
+# shellcheck disable=SC2034,SC2154 # the handler reads and sets these
 # A stand-in for netifd's shell functions: every call is recorded.
 
 for _name in init_update send_update add_ipv4_address add_ipv6_address add_ipv4_route add_ipv6_route run_command kill_command \

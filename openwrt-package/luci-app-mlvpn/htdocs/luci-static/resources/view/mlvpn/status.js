@@ -167,7 +167,7 @@ return view.extend({
 			[ E('span', { 'class': 'mlvpn-mark mlvpn-%s'.format(peer.up ? 'good' : 'bad') }), peer.up ? _('up') : _('down') ],
 			peer.allowed.join(', ') || '-',
 			peer.links.length ? peer.links.map(link => E('div', {}, [
-				...stateOf(link), ' ', link.remote || '', ' ', units.milliseconds(link.rtt_us)
+				...stateOf(link), ' ', link.remote || '', ' ', link.rtt_us == null ? '' : units.milliseconds(link.rtt_us)
 			])) : '-'
 		]);
 		const more = peers.total > peers.peers.length
