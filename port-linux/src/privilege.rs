@@ -21,7 +21,7 @@ use crate::script::{Script, ScriptEnvironment};
 use crate::sys;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use nix::unistd::{Uid, User, geteuid, getppid, initgroups, setresgid, setresuid};
+use nix::unistd::{Pid, Uid, User, geteuid, getppid, initgroups, setresgid, setresuid};
 use std::ffi::CString;
 use std::fmt;
 use std::fs::File;
@@ -114,6 +114,7 @@ fn is_before_5_7(release: &str) -> bool {
 /// # Errors
 /// The kernel's refusal of any step; the process must then end, as it may have more rights than it should.
 pub fn drop_privileges(identity: &Identity, keep: &[Capability]) -> io::Result<()> {
+    let parent = getppid();
     let set = keep.iter().fold(0_u64, |set, &capability| set | 1 << capability as u8);
     match identity {
         Identity::User(user) => {
@@ -133,7 +134,7 @@ pub fn drop_privileges(identity: &Identity, keep: &[Capability]) -> io::Result<(
     }
     prctl::set_no_new_privs()?;
     // Changing the user makes the kernel forget this, so it is said (again) at the very end.
-    die_with_parent()
+    die_with_parent(parent)
 }
 
 /// Removes what is not kept from the bounding set: even a set-user-id program could not bring it back.
@@ -146,11 +147,11 @@ fn drop_bounding_set(keep: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Has the kernel end this process when its parent ends: by the signal that lets it say goodbye to its peers.
-fn die_with_parent() -> io::Result<()> {
+/// Has the kernel end this process when `parent` ends: by the signal that lets it say goodbye to its peers.
+fn die_with_parent(parent: Pid) -> io::Result<()> {
     prctl::set_pdeathsig(Signal::SIGTERM)?;
-    // The parent may have ended before; init (or nobody, across namespaces) is the parent then.
-    if getppid().as_raw() <= 1 && std::process::id() != 1 {
+    // It may have ended before. Its number alone tells: in a jail with process numbers of its own the monitor itself is 1.
+    if getppid() != parent {
         return Err(io::Error::other("the privileged process died"));
     }
     Ok(())

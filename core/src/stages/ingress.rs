@@ -437,7 +437,7 @@ mod tests {
         assert_eq!((bench.pass(now), bench.pass(now)), (Some((1, 80, false)), Some((1, 52, false))));
         // Now none of its data waits, so that an acknowledgement overtakes nothing; a short segment might, on its way.
         assert!(bench.queue.is_thin(&ack, now) && !bench.queue.is_thin(&class(1, 80), now));
-        let later = now + Duration::from_micros(100_001);
+        let later = now + Duration::from_micros(500_001);
         assert!(bench.queue.is_thin(&class(1, 80), later) && bench.queue.is_thin(&class(1, 1_500), later));
     }
 

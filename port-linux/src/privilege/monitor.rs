@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal as Number, kill};
 use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recv, send, sendmsg, socketpair};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpid};
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Seek};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -65,10 +65,11 @@ pub fn split(plan: MonitorPlan) -> io::Result<Split> {
     reactor::block_signals()?;
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let (ours, workers) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+    let parent = getpid();
     match sys::fork()? {
         sys::Forked::Child => {
             drop(ours);
-            die_with_parent()?;
+            die_with_parent(parent)?;
             Ok(Split::Worker(Monitor { channel: workers }))
         }
         sys::Forked::Parent(worker) => {

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: BSD-2-Clause
+'use strict';
+'require view';
+'require rpc';
+'require poll';
+'require dom';
+'require ui';
+'require mlvpn.advice as advice';
+'require mlvpn.graph as graph';
+'require mlvpn.units as units';
+
+// Seconds between two looks: rates are measured each second, and a router has better things to do.
+const INTERVAL = 3;
+
+// Peers shown. A server with more is better asked by `ubus call mlvpn peers`.
+const MOST_PEERS = 100;
+
+const callStatus = rpc.declare({ object: 'mlvpn', method: 'status', reject: true });
+const callHistory = rpc.declare({ object: 'mlvpn', method: 'history', reject: true });
+const callPeers = rpc.declare({ object: 'mlvpn', method: 'peers', params: [ 'first', 'count' ], reject: true });
+const callLink = rpc.declare({ object: 'mlvpn', method: 'link', params: [ 'name', 'action' ], reject: true });
+const callService = rpc.declare({ object: 'service', method: 'list', params: [ 'name' ], expect: { mlvpn: {} } });
+
+function fetch() {
+	return callStatus().then(status => Promise.all([
+		L.resolveDefault(callHistory(), null),
+		status.mode == 'server' ? L.resolveDefault(callPeers(0, MOST_PEERS), null) : null
+	]).then(([ history, peers ]) => ({ status, history, peers })))
+		.catch(error => L.resolveDefault(callService('mlvpn'), null).then(service => ({ error, service })));
+}
+
+// All of what peers and links are called came over the network once: it is added as text, in arrays, never as markup.
+function table(head, rows) {
+	return E('table', { 'class': 'table mlvpn-links' }, [
+		E('tr', { 'class': 'tr table-titles mlvpn-head' }, head.map(title => E('th', { 'class': 'th' }, [ title ]))),
+		...rows.map(row => E('tr', { 'class': 'tr' }, row.map((cell, at) =>
+			E('td', { 'class': 'td', 'data-title': head[at] }, [ E('div', {}, [].concat(cell)) ]))))
+	]);
+}
+
+function sentences(found) {
+	return E('ul', { 'class': 'mlvpn-advice' }, found.map(([ what, step ]) =>
+		E('li', {}, [ E('strong', {}, [ what ]), E('span', {}, [ step ]) ])));
+}
+
+function stateOf(link) {
+	const detail = [ link.reason, link.backup ? _('backup') : null ].filter(Boolean).join('; ');
+
+	return [
+		E('span', { 'class': 'mlvpn-mark mlvpn-%s'.format(advice.severity(link.state)) }), advice.linkState(link.state),
+		...(detail ? [ E('small', {}, [ detail ]) ] : [])
+	];
+}
+
+function rates(link, field) {
+	return [ units.rate(link['%s_bytes_per_sec'.format(field)]), E('small', {}, [ units.volume(link['%s_bytes'.format(field)]) ]) ];
+}
+
+return view.extend({
+	load() {
+		return fetch();
+	},
+
+	render(answer) {
+		const page = E('div', { 'class': 'cbi-map mlvpn-status' });
+
+		this.show(page, answer);
+		poll.add(() => fetch().then(answer => this.show(page, answer)), INTERVAL);
+
+		return E([], [
+			E('link', { 'rel': 'stylesheet', 'href': L.resource('mlvpn/mlvpn.css') }),
+			E('h2', {}, [ _('MLVPN') ]),
+			page
+		]);
+	},
+
+	show(page, answer) {
+		// Whoever works by keyboard stays on the button they were on.
+		const held = page.contains(document.activeElement) ? document.activeElement.getAttribute('data-link') : null;
+
+		dom.content(page, answer.error
+			? this.failure(answer)
+			: [ this.summary(answer.status), this.graphs(answer.history), this.links(answer.status), this.peers(answer.peers) ]);
+
+		page.querySelectorAll('button[data-link]').forEach(button => {
+			if (button.getAttribute('data-link') === held)
+				button.focus();
+		});
+	},
+
+	failure(answer) {
+		return [ E('div', { 'class': 'cbi-section' }, [
+			E('p', { 'class': 'mlvpn-state' }, [ _('The state of the tunnel is not known.') ]),
+			sentences([ advice.ofFailure(answer.error, answer.service) ])
+		]) ];
+	},
+
+	summary(status) {
+		const found = advice.ofStatus(status);
+
+		return E('div', { 'class': 'cbi-section' }, [
+			E('p', { 'class': 'mlvpn-state', 'data-state': status.state }, [ advice.tunnelState(status.state) ]),
+			E('p', {}, [ status.summary ]),
+			found.length ? E('h3', {}, [ _('What to do') ]) : '',
+			found.length ? sentences(found) : '',
+			E('dl', { 'class': 'mlvpn-facts' }, advice.facts(status).flatMap(([ name, value ]) =>
+				[ E('dt', {}, [ name ]), E('dd', {}, [ value ]) ]))
+		]);
+	},
+
+	graphs(history) {
+		if (!history || !(history.links || []).length)
+			return '';
+
+		const directions = [ [ 'received_bytes_per_sec', _('Received') ], [ 'sent_bytes_per_sec', _('Sent') ] ];
+
+		return E('div', { 'class': 'cbi-section' }, [
+			E('h3', {}, [ _('Throughput') ]),
+			E('ul', { 'class': 'mlvpn-legend' }, [
+				...history.links.map((link, place) => E('li', {}, [
+					E('span', { 'class': 'mlvpn-swatch', 'style': 'background: %s'.format(graph.colour(place)) }), link.name
+				])),
+				E('li', {}, [ E('span', { 'class': 'mlvpn-swatch mlvpn-swatch-sum' }), _('all links') ])
+			]),
+			E('div', { 'class': 'mlvpn-graphs' }, directions.map(([ field, title ]) =>
+				E('figure', {}, [ E('figcaption', {}, [ title ]), graph.draw(history, field, title) ])))
+		]);
+	},
+
+	links(status) {
+		const head = [ _('Link'), _('State'), _('Sent'), _('Received'), _('Round trip'), _('Loss'), _('MTU'), _('Use') ];
+		const rows = (status.links || []).map(link => [
+			[ E('strong', {}, [ link.name ]), E('small', {}, [ [ link.interface, link.device ].filter(Boolean).join(', ') ]) ],
+			stateOf(link),
+			rates(link, 'sent'),
+			rates(link, 'received'),
+			units.milliseconds(link.rtt_us),
+			units.percent(link.loss_percent),
+			link.mtu == null ? '-' : String(link.mtu),
+			this.switch(link)
+		]);
+
+		return rows.length ? E('div', { 'class': 'cbi-section' }, [ E('h3', {}, [ _('Links') ]), table(head, rows) ]) : '';
+	},
+
+	// Takes a link out of use, or back into it; until it is said again or the service starts anew.
+	switch(link) {
+		const isOut = link.state == 'disabled';
+
+		return E('button', {
+			'class': 'btn cbi-button',
+			'data-link': link.name,
+			'disabled': L.hasViewPermission() ? null : true,
+			'title': isOut ? _('Use the link as the settings say') : _('Use the link no more, until it is put back or the service restarts'),
+			'click': ui.createHandlerFn(this, () => callLink(link.name, isOut ? 'up' : 'down').catch(error =>
+				ui.addNotification(null, E('p', {}, [ _('%s was not changed: %s').format(link.name, error.message) ]), 'danger')))
+		}, [ isOut ? _('Put back') : _('Take out') ]);
+	},
+
+	peers(peers) {
+		if (!peers || !peers.total)
+			return '';
+
+		const head = [ _('Peer'), _('State'), _('Networks'), _('Links') ];
+		const rows = peers.peers.map(peer => [
+			[ E('strong', {}, [ peer.name ]), E('small', {}, [ peer.public_key || '' ]) ],
+			[ E('span', { 'class': 'mlvpn-mark mlvpn-%s'.format(peer.up ? 'good' : 'bad') }), peer.up ? _('up') : _('down') ],
+			peer.allowed.join(', ') || '-',
+			peer.links.length ? peer.links.map(link => E('div', {}, [
+				...stateOf(link), ' ', link.remote || '', ' ', link.rtt_us == null ? '' : units.milliseconds(link.rtt_us)
+			])) : '-'
+		]);
+		const more = peers.total > peers.peers.length
+			? E('p', {}, [ _('The first %d of %d peers are shown; the others: ubus call mlvpn peers').format(peers.peers.length, peers.total) ])
+			: '';
+
+		return E('div', { 'class': 'cbi-section' }, [ E('h3', {}, [ _('Peers') ]), table(head, rows), more ]);
+	},
+
+	handleSaveApply: null,
+	handleSave: null,
+	handleReset: null
+});
