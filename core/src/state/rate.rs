@@ -258,7 +258,8 @@ impl Rate {
     fn start(&mut self, heard: &Heard, over: u8) {
         let threshold = START_QUEUE + heard.jitter.min(START_QUEUE) * 2;
         // A delay that comes while little is sent is the path's own, and what little arrives then is not its rate.
-        let queue = if heard.is_used { heard.queue } else { Duration::ZERO };
+        let is_telling = heard.is_used || self.busy_rate(heard).is_some();
+        let queue = if is_telling { heard.queue } else { Duration::ZERO };
         let over = if queue > threshold { over.saturating_add(1) } else { 0 };
         let losses = u64::from(heard.lost).saturating_mul(8);
         let is_shallow = heard.lost >= 8 && losses > u64::from(heard.arrived);
