@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! A sender as Linux has it: SACK, RACK and tail probes (RFC 8985), PRR, undo, and one of the [`Algorithm`]s. Segments
+//! A sender as Linux has it: SACK, RACK and tail probes (RFC 8985), PRR, undo, and one of the [`Algorithm`](super::congestion::Algorithm)s. Segments
 //! leave one by one (no segmentation offload).
 
 mod settings;
