@@ -87,7 +87,7 @@ fn exercise_engine() {
         if let Some(slot) = pool.take() {
             let packet = pool.packet_mut(&slot).map(|packet| packet.copy_from(black_box(&[0x45; 40])));
             black_box(packet);
-            tunnel.send(&mut pool, slot);
+            tunnel.send(&mut pool, slot, now);
         }
         if let Some(slot) = pool.take() {
             tunnel.receive(&mut pool, slot, Arrival { link: id, from, ecn: Ecn::NotEct, at: now });
