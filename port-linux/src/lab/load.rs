@@ -20,7 +20,7 @@ use super::sys;
 use crate::clock;
 
 /// Seconds until a connection that does not come about is given up: time for a few lost SYNs on a satellite link.
-const CONNECT_SECONDS: i64 = 30;
+const CONNECT_SECONDS: i32 = 30;
 /// A blocked read or write looks at the clock so often.
 const LOOK: StdDuration = StdDuration::from_millis(50);
 /// Bytes written and read at a time.
@@ -125,7 +125,7 @@ impl Load<'_> {
     fn connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
         let socket = self.socket(to)?;
         // On Linux the limit of sending is that of connecting, too (socket(7)).
-        setsockopt(&socket, sockopt::SendTimeout, &TimeVal::new(CONNECT_SECONDS, 0))?;
+        setsockopt(&socket, sockopt::SendTimeout, &TimeVal::new(CONNECT_SECONDS.into(), 0))?;
         connect(socket.as_raw_fd(), &SockaddrStorage::from(to))?;
         Ok(socket.into())
     }
