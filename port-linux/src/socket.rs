@@ -4,26 +4,27 @@
 //! A router's links come and go: an interface may be missing at start and an address may move. Errors therefore say
 //! whether waiting can help ([`OpenError::is_temporary`], with [`Backoff`](crate::backoff::Backoff) for how long), and
 //! sending tells trouble of the link from trouble of the datagram.
+//!
+//! Datagrams are sent and received many at a time, see [`outgoing`] and [`incoming`].
+
+pub mod incoming;
+pub mod outgoing;
 
 use crate::interface::{self, InterfaceName};
 use crate::sys;
-use mlvpn_core::words::ecn::Ecn;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrStorage, bind, recvmsg,
-    sendmsg, setsockopt, socket as new_socket, sockopt,
+    AddressFamily, SockFlag, SockType, SockaddrStorage, bind, setsockopt, socket as new_socket, sockopt,
 };
+use std::cell::Cell;
 use std::fmt;
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// Bytes asked for the socket's buffers each way: 100 ms at 80 Mbit/s, so that a burst outlives a scheduling delay. The
 /// kernel caps it at `net.core.rmem_max` and `wmem_max`.
 const BUFFER_BYTES: usize = 1 << 20;
-
-/// Errors of earlier datagrams (ICMP answers) taken off the socket per call before giving the loop its turn back.
-const STALE_ERRORS_PER_READ: usize = 8;
 
 /// The version of IP a link's datagrams travel over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,23 +75,13 @@ pub enum Fragmentation {
 pub struct LinkSocket {
     socket: UdpSocket,
     address: LinkAddress,
+    /// The longest datagrams, in bytes, that the kernel cuts a run of into; 0 when it cuts none.
+    longest_cut: Cell<usize>,
+    /// Whether the kernel hands over datagrams joined.
+    is_joining: bool,
+    /// System calls made to send and receive.
+    calls: Cell<u64>,
 }
-
-/// A datagram that was received.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Received {
-    /// Its length in bytes.
-    pub len: usize,
-    /// Its sender.
-    pub from: SocketAddr,
-    /// What its IP header says of congestion.
-    pub ecn: Ecn,
-}
-
-/// Where the kernel writes what comes with a datagram: one control message of an integer takes 24 bytes; aligned as the
-/// message's header is.
-#[repr(align(8))]
-struct ControlSpace([u8; 64]);
 
 /// What a [`LinkSocket`] was doing when it could not be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +139,12 @@ impl LinkSocket {
             setsockopt(&socket, sockopt::BindToDevice, &name.as_str().into()).map_err(failed(Step::Interface))?;
         }
         bind_local(&socket, address).map_err(failed(Step::Bind))?;
-        Ok(Self { socket: UdpSocket::from(socket), address: *address })
+        // A kernel that does not know these options (before Linux 4.18 and 5.0) carries datagrams one by one.
+        let cuts = sys::set_socket_option(&socket, libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();
+        let is_joining = sys::set_socket_option(&socket, libc::SOL_UDP, libc::UDP_GRO, 1).is_ok();
+        let longest_cut = Cell::new(if cuts { usize::MAX } else { 0 });
+        let (socket, calls) = (UdpSocket::from(socket), Cell::new(0));
+        Ok(Self { socket, address: *address, longest_cut, is_joining, calls })
     }
 
     /// What the socket was opened for.
@@ -165,89 +161,22 @@ impl LinkSocket {
         self.socket.local_addr()
     }
 
+    /// System calls made so far to send and receive.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.calls.get()
+    }
+
+    fn count_call(&self) {
+        self.calls.set(self.calls.get().wrapping_add(1));
+    }
+
     /// Chooses what happens to datagrams longer than the path's MTU; [`Fragmentation::Kernel`] until called.
     ///
     /// # Errors
     /// The kernel's refusal.
     pub fn set_fragmentation(&self, fragmentation: Fragmentation) -> io::Result<()> {
         set_fragmentation(&self.socket, self.address.family, fragmentation)
-    }
-
-    /// Receives one datagram into `buffer`; `None` when none waits. A datagram longer than `buffer` is cut.
-    ///
-    /// # Errors
-    /// The socket failed. ICMP reports about earlier datagrams are not errors of the socket and are skipped.
-    pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<Option<Received>> {
-        for _ in 0..STALE_ERRORS_PER_READ {
-            let error = match self.receive(buffer) {
-                Ok(received) => return Ok(Some(received)),
-                Err(error) => error,
-            };
-            match classify(error) {
-                SendError::WouldBlock => return Ok(None),
-                SendError::Io(error) => return Err(error),
-                SendError::LinkDown(_) | SendError::Refused(_) | SendError::TooLong { .. } => {}
-            }
-        }
-        Ok(None)
-    }
-
-    fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
-        let mut space = ControlSpace([0; 64]);
-        let mut parts = [IoSliceMut::new(buffer)];
-        let fd = self.socket.as_raw_fd();
-        let message = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut space.0), MsgFlags::empty())?;
-        let from = message.address.as_ref().and_then(socket_address);
-        let mut controls = message.cmsgs().into_iter().flatten();
-        let ecn = controls.find_map(|control| match control {
-            ControlMessageOwned::Ipv4Tos(class) => Some(Ecn::from_traffic_class(class)),
-            ControlMessageOwned::Ipv6TClass(class) => u8::try_from(class).ok().map(Ecn::from_traffic_class),
-            _ => None,
-        });
-        Ok(Received {
-            len: message.bytes,
-            from: from.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?,
-            ecn: ecn.unwrap_or_default(),
-        })
-    }
-
-    /// Sends one datagram to `destination`, with `ecn` in its IP header.
-    ///
-    /// # Errors
-    /// A [`SendError`]; the datagram was not sent, and the socket stays usable.
-    pub fn send_to(&self, datagram: &[u8], destination: SocketAddr, ecn: Ecn) -> Result<(), SendError> {
-        let mut error = match self.send(datagram, destination, ecn) {
-            Ok(()) => return Ok(()),
-            Err(error) => classify(error),
-        };
-        if let SendError::Refused(_) = error {
-            // The report was about an earlier datagram and is taken now; this one deserves its own attempt.
-            error = match self.send(datagram, destination, ecn) {
-                Ok(()) => return Ok(()),
-                Err(error) => classify(error),
-            };
-        }
-        if let SendError::TooLong { path_mtu } = &mut error {
-            *path_mtu = route_mtu(&self.address, destination).ok();
-        }
-        Err(error)
-    }
-
-    fn send(&self, datagram: &[u8], destination: SocketAddr, ecn: Ecn) -> io::Result<()> {
-        if ecn == Ecn::NotEct {
-            // What a socket sends without being told.
-            return self.socket.send_to(datagram, destination).map(|_| ());
-        }
-        let class = ecn.bits();
-        let wide = i32::from(class);
-        let control = match self.address.family {
-            Family::V4 => ControlMessage::Ipv4Tos(&class),
-            Family::V6 => ControlMessage::Ipv6TClass(&wide),
-        };
-        let to = SockaddrStorage::from(destination);
-        let fd = self.socket.as_raw_fd();
-        sendmsg(fd, &[IoSlice::new(datagram)], &[control], MsgFlags::empty(), Some(&to))?;
-        Ok(())
     }
 }
 
@@ -314,11 +243,6 @@ fn tell_traffic_class(socket: &impl AsFd, family: Family) -> io::Result<()> {
         Family::V4 => sys::set_socket_option(socket, libc::IPPROTO_IP, libc::IP_RECVTOS, 1),
         Family::V6 => sys::set_socket_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1),
     }
-}
-
-fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
-    let v4 = address.as_sockaddr_in().map(|v4| SocketAddr::V4(SocketAddrV4::from(*v4)));
-    v4.or_else(|| address.as_sockaddr_in6().map(|v6| SocketAddr::V6(SocketAddrV6::from(*v6))))
 }
 
 fn bind_local(socket: &OwnedFd, address: &LinkAddress) -> Result<(), Errno> {
@@ -455,9 +379,12 @@ impl std::error::Error for SendError {}
 
 #[cfg(test)]
 mod tests {
+    use super::incoming::Inbox;
+    use super::outgoing::Outgoing;
     use super::*;
     use crate::device::{DeviceKind, TunDevice};
     use crate::sandbox;
+    use mlvpn_core::words::ecn::Ecn;
     use std::time::Duration;
 
     fn from(bind_addr: &str) -> LinkAddress {
@@ -473,14 +400,30 @@ mod tests {
         device
     }
 
-    fn receive(socket: &LinkSocket) -> (Vec<u8>, Received) {
-        let mut buffer = [0; 2048];
+    /// What comes next: datagram by datagram, with sender and mark.
+    fn receive(socket: &LinkSocket) -> Vec<(Vec<u8>, SocketAddr, Ecn)> {
+        let mut inbox = Inbox::new();
         loop {
-            if let Some(received) = socket.recv_from(&mut buffer).expect("receive") {
-                return (buffer[..received.len].to_vec(), received);
+            socket.receive(&mut inbox).expect("receive");
+            let all = inbox.letters().flat_map(|letter| {
+                letter.datagrams().map(move |bytes| (bytes.to_vec(), letter.from, letter.ecn)).collect::<Vec<_>>()
+            });
+            let all: Vec<_> = all.collect();
+            if !all.is_empty() {
+                return all;
             }
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    fn is_empty(socket: &LinkSocket) -> bool {
+        let mut inbox = Inbox::new();
+        socket.receive(&mut inbox).expect("receive");
+        inbox.letters().next().is_none()
+    }
+
+    fn send(socket: &LinkSocket, bytes: &[u8], to: SocketAddr, ecn: Ecn) -> Result<(), SendError> {
+        socket.send(&[Outgoing { bytes, to, ecn }]).1
     }
 
     /// The next IPv4 UDP packet (or fragment of one) that left through `device`.
@@ -505,10 +448,10 @@ mod tests {
                     continue;
                 }
             };
-            assert!(one.recv_from(&mut [0; 16]).expect("receive").is_none());
-            one.send_to(b"there", two.local_addr().expect("address"), Ecn::NotEct).expect("send");
-            let (datagram, received) = receive(&two);
-            assert_eq!((datagram.as_slice(), received.from), (&b"there"[..], one.local_addr().expect("address")));
+            assert!(is_empty(&one));
+            send(&one, b"there", two.local_addr().expect("address"), Ecn::NotEct).expect("send");
+            let from = one.local_addr().expect("address");
+            assert_eq!(receive(&two), [(b"there".to_vec(), from, Ecn::NotEct)]);
         }
     }
 
@@ -525,10 +468,9 @@ mod tests {
             let to = two.local_addr().expect("address");
             // Twice, so that one that sticks to the socket would show.
             for ecn in Ecn::ALL.into_iter().chain(Ecn::ALL) {
-                one.send_to(&[ecn.bits(); 3], to, ecn).expect("send");
-                let (datagram, received) = receive(&two);
-                let expected = Received { len: 3, from: one.local_addr().expect("address"), ecn };
-                assert_eq!((datagram, received), (vec![ecn.bits(); 3], expected));
+                send(&one, &[ecn.bits(); 3], to, ecn).expect("send");
+                let from = one.local_addr().expect("address");
+                assert_eq!(receive(&two), [(vec![ecn.bits(); 3], from, ecn)]);
             }
         }
     }
@@ -540,11 +482,11 @@ mod tests {
             let socket = LinkSocket::open(&from("10.1.0.1")).expect("open");
             let peer = "10.1.0.2:5080".parse().expect("an address");
             for ecn in Ecn::ALL {
-                socket.send_to(b"x", peer, ecn).expect("send");
+                send(&socket, b"x", peer, ecn).expect("send");
                 assert_eq!(sent_through(&device)[1], ecn.bits());
             }
             socket.set_fragmentation(Fragmentation::Never).expect("set");
-            let refused = socket.send_to(&[7; 1273], peer, Ecn::Ect0).expect_err("one byte too long");
+            let refused = send(&socket, &[7; 1273], peer, Ecn::Ect0).expect_err("one byte too long");
             assert!(matches!(refused, SendError::TooLong { path_mtu: Some(1300) }), "{refused}");
         });
     }
@@ -586,10 +528,10 @@ mod tests {
             sandbox::run("ip route add 198.51.100.0/24 dev wan0 && ip route add default dev wan1 metric 9");
             let mut address = LinkAddress { bind_addr: None, bind_port: 0, interface: None, family: Family::V4 };
             let peer = "198.51.100.1:5080".parse().expect("an address");
-            LinkSocket::open(&address).expect("open").send_to(b"by route", peer, Ecn::NotEct).expect("send");
+            send(&LinkSocket::open(&address).expect("open"), b"by route", peer, Ecn::NotEct).expect("send");
             assert_eq!(&sent_through(&first)[28..], b"by route");
             address.interface = Some("wan1".parse().expect("a name"));
-            LinkSocket::open(&address).expect("open").send_to(b"by name", peer, Ecn::NotEct).expect("send");
+            send(&LinkSocket::open(&address).expect("open"), b"by name", peer, Ecn::NotEct).expect("send");
             assert_eq!(&sent_through(&second)[28..], b"by name");
         });
     }
@@ -600,12 +542,12 @@ mod tests {
             let device = wan("wan0", "10.1.0", 1300);
             let socket = LinkSocket::open(&from("10.1.0.1")).expect("open");
             let peer = "10.1.0.2:5080".parse().expect("an address");
-            socket.send_to(&[7; 1400], peer, Ecn::NotEct).expect("send");
+            send(&socket, &[7; 1400], peer, Ecn::NotEct).expect("send");
             let lengths = [sent_through(&device).len(), sent_through(&device).len()];
             assert_eq!(lengths.iter().sum::<usize>(), 1400 + 8 + 20 + 20, "{lengths:?}");
             socket.set_fragmentation(Fragmentation::Never).expect("set");
-            socket.send_to(&[7; 1272], peer, Ecn::NotEct).expect("a datagram that just fits");
-            let refused = socket.send_to(&[7; 1273], peer, Ecn::NotEct).expect_err("one byte too long");
+            send(&socket, &[7; 1272], peer, Ecn::NotEct).expect("a datagram that just fits");
+            let refused = send(&socket, &[7; 1273], peer, Ecn::NotEct).expect_err("one byte too long");
             assert!(matches!(refused, SendError::TooLong { path_mtu: Some(1300) }), "{refused}");
         });
     }
@@ -616,7 +558,7 @@ mod tests {
             let device = wan("wan0", "10.1.0", 1400);
             let socket = LinkSocket::open(&from("10.1.0.1")).expect("open");
             let nowhere =
-                socket.send_to(b"x", "203.0.113.1:1".parse().expect("an address"), Ecn::NotEct).expect_err("no route");
+                send(&socket, b"x", "203.0.113.1:1".parse().expect("an address"), Ecn::NotEct).expect_err("no route");
             assert!(matches!(nowhere, SendError::LinkDown(_)), "{nowhere}");
             let name = device.name();
             drop(device);
@@ -625,10 +567,10 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(1));
             }
             let peer = "10.1.0.2:5080".parse().expect("an address");
-            let gone = socket.send_to(b"x", peer, Ecn::NotEct).expect_err("the interface is gone");
+            let gone = send(&socket, b"x", peer, Ecn::NotEct).expect_err("the interface is gone");
             assert!(matches!(gone, SendError::LinkDown(_)), "{gone}");
             let _back = wan("wan0", "10.1.0", 1400);
-            socket.send_to(b"x", peer, Ecn::NotEct).expect("the same socket works again");
+            send(&socket, b"x", peer, Ecn::NotEct).expect("the same socket works again");
         });
     }
 
@@ -637,8 +579,8 @@ mod tests {
         let socket = LinkSocket::open(&from("127.0.0.1")).expect("open");
         let closed = LinkSocket::open(&from("127.0.0.1")).map(|gone| gone.local_addr()).expect("open");
         for _ in 0..3 {
-            socket.send_to(b"x", closed.as_ref().copied().expect("address"), Ecn::NotEct).expect("send");
-            assert!(socket.recv_from(&mut [0; 16]).expect("receive").is_none());
+            send(&socket, b"x", closed.as_ref().copied().expect("address"), Ecn::NotEct).expect("send");
+            assert!(is_empty(&socket));
         }
     }
 
@@ -655,6 +597,89 @@ mod tests {
             assert_eq!(outgoing_mtu(&address, None).expect("nothing tells"), None);
             address.interface = Some("wan0".parse().expect("a name"));
             assert_eq!(outgoing_mtu(&address, None).expect("by name"), Some(1400));
+        });
+    }
+
+    /// Datagrams of these lengths, each of its own bytes, with these marks in turn.
+    fn letters(lengths: &[usize], marks: &[Ecn]) -> Vec<(Vec<u8>, Ecn)> {
+        let filled = lengths.iter().enumerate().map(|(number, &len)| vec![(number % 251) as u8; len]);
+        filled.zip(marks.iter().copied().cycle()).collect()
+    }
+
+    /// Sends and receives `all`, and says how many system calls the sending took.
+    fn pass(one: &LinkSocket, two: &LinkSocket, all: &[(Vec<u8>, Ecn)]) -> u64 {
+        let to = two.local_addr().expect("address");
+        let outgoing: Vec<_> = all.iter().map(|(bytes, ecn)| Outgoing { bytes, to, ecn: *ecn }).collect();
+        let before = one.calls();
+        let (sent, result) = one.send(&outgoing);
+        assert!(sent == all.len() && result.is_ok(), "{sent} {result:?}");
+        let calls = one.calls() - before;
+        let mut came = Vec::new();
+        while came.len() < all.len() {
+            came.extend(receive(two).into_iter().map(|(bytes, _, ecn)| (bytes, ecn)));
+        }
+        assert!(came == *all, "order, lengths, bytes or marks differ");
+        calls
+    }
+
+    #[test]
+    fn runs_and_batches_arrive_as_the_datagrams_they_were_with_their_marks() {
+        for local in ["127.0.0.1", "::1"] {
+            let (one, two) = match (LinkSocket::open(&from(local)), LinkSocket::open(&from(local))) {
+                (Ok(one), Ok(two)) => (one, two),
+                (Err(why), _) | (_, Err(why)) => {
+                    eprintln!("skipped: {why}");
+                    continue;
+                }
+            };
+            let cuts = one.longest_cut.get() > 0;
+            let equal = letters(&[1400; 40], &[Ecn::Ect0]);
+            let calls = pass(&one, &two, &equal);
+            assert!(calls == if cuts { 1 } else { 3 }, "{calls} calls");
+            pass(&one, &two, &letters(&[1400, 1400, 700, 1400, 60, 60, 1, 1400], &[Ecn::NotEct]));
+            pass(&one, &two, &letters(&[900; 30], &[Ecn::Ect0, Ecn::Ect0, Ecn::Ce, Ecn::NotEct, Ecn::Ect1]));
+            // As on a kernel that cuts and joins nothing.
+            one.longest_cut.set(0);
+            sys::set_socket_option(&two.socket, libc::SOL_UDP, libc::UDP_GRO, 0).expect("an option");
+            let two = LinkSocket { is_joining: false, ..two };
+            assert_eq!(pass(&one, &two, &equal), 3);
+            pass(&one, &two, &letters(&[1400, 60, 1400, 60, 1], &[Ecn::NotEct, Ecn::Ce]));
+        }
+    }
+
+    #[test]
+    fn datagrams_the_kernel_does_not_cut_leave_one_by_one_and_it_is_not_asked_again() {
+        sandbox::in_namespace("sockets on a TUN device", || {
+            let device = wan("wan0", "10.1.0", 1300);
+            let socket = LinkSocket::open(&from("10.1.0.1")).expect("open");
+            if socket.longest_cut.get() == 0 {
+                return eprintln!("skipped: the kernel has no UDP_SEGMENT");
+            }
+            let to = "10.1.0.2:5080".parse().expect("an address");
+            let send = |bytes: &[u8]| {
+                let before = socket.calls();
+                let (sent, result) = socket.send(&[Outgoing { bytes, to, ecn: Ecn::Ect1 }; 3]);
+                (sent, result, socket.calls() - before)
+            };
+            // Longer than the path carries: fragmented, each into two.
+            let (sent, result, calls) = send(&[7; 1400]);
+            assert!(sent == 3 && result.is_ok() && calls == 2, "{sent} {result:?} {calls}");
+            let lengths: Vec<_> = (0..6).map(|_| sent_through(&device)[1..4].to_vec()).collect();
+            assert!(lengths.iter().all(|header| header[0] == Ecn::Ect1.bits()), "{lengths:?}");
+            assert_eq!(socket.longest_cut.get(), 1399);
+            let (sent, result, calls) = send(&[7; 1400]);
+            assert!(sent == 3 && result.is_ok() && calls == 1, "{sent} {result:?} {calls}");
+            (0..6).for_each(|_| drop(sent_through(&device)));
+            // What fits is still cut by the kernel.
+            let (sent, result, calls) = send(&[9; 1000]);
+            assert!(sent == 3 && result.is_ok() && calls == 1, "{sent} {result:?} {calls}");
+            for _ in 0..3 {
+                let packet = sent_through(&device);
+                assert!(packet.len() == 1028 && packet[1] == Ecn::Ect1.bits() && packet[28..] == [9; 1000]);
+            }
+            socket.set_fragmentation(Fragmentation::Never).expect("set");
+            let (sent, result, _) = send(&[7; 1273]);
+            assert!(sent == 0 && matches!(result, Err(SendError::TooLong { path_mtu: Some(1300) })), "{result:?}");
         });
     }
 }

@@ -6,6 +6,7 @@
 
 use crate::interface::InterfaceName;
 use nix::sys::signal::SigSet;
+use nix::sys::socket::{SockaddrLike, SockaddrStorage};
 use nix::unistd::Pid;
 use std::ffi::CStr;
 use std::io;
@@ -141,6 +142,175 @@ pub(crate) fn receive_with_descriptor(socket: impl AsFd, buffer: &mut [u8]) -> i
         }
     }
     Ok((message.bytes, descriptor))
+}
+
+/// Messages that one call of [`send_messages`] or [`receive_messages`] carries at most: with the kernel's cutting and
+/// joining of datagrams few are used, without it a call carries 16 packets; their headers lie on the stack.
+pub(crate) const MESSAGES_PER_CALL: usize = 16;
+
+/// Bytes of control messages that come with a datagram: a traffic class and a segment size take 48.
+const CONTROL_BYTES: usize = 64;
+
+/// One control message of at most an integer, laid out as the kernel reads a row of them.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Control {
+    header: libc::cmsghdr,
+    data: [u8; size_of::<usize>()],
+}
+
+// SAFETY: CMSG_SPACE only computes.
+const _: () = assert!(size_of::<Control>() == unsafe { libc::CMSG_SPACE(4) } as usize);
+
+impl Control {
+    /// A control message of `level` and `kind` that holds `value`, as long as the kernel wants it.
+    pub(crate) fn new<const LEN: usize>(level: libc::c_int, kind: libc::c_int, value: [u8; LEN]) -> Self {
+        const { assert!(LEN <= size_of::<libc::c_int>()) };
+        // SAFETY: `cmsghdr` is a C structure of integers; all zero bytes are a valid value of it.
+        let mut header: libc::cmsghdr = unsafe { mem::zeroed() };
+        header.cmsg_level = level;
+        header.cmsg_type = kind;
+        let len = mem::offset_of!(Self, data).saturating_add(LEN);
+        #[allow(clippy::useless_conversion, reason = "C libraries differ in the length's type")]
+        let len = len.try_into().unwrap_or_default();
+        header.cmsg_len = len;
+        let mut data = [0; size_of::<usize>()];
+        for (place, byte) in data.iter_mut().zip(value) {
+            *place = byte;
+        }
+        Self { header, data }
+    }
+}
+
+/// One message to send.
+#[derive(Clone, Copy)]
+pub(crate) struct Message<'a> {
+    /// Its bytes, in pieces.
+    pub(crate) parts: &'a [io::IoSlice<'a>],
+    pub(crate) to: &'a SockaddrStorage,
+    pub(crate) controls: &'a [Control],
+}
+
+/// Sends messages, [`MESSAGES_PER_CALL`] at most, and says how many the kernel took.
+///
+/// # Errors
+/// The kernel's refusal of the first.
+#[allow(clippy::useless_conversion, reason = "C libraries differ in the lengths' types")]
+pub(crate) fn send_messages(socket: impl AsFd, messages: &[Message<'_>]) -> io::Result<usize> {
+    // SAFETY: `mmsghdr` is a C structure of integers and pointers; all zero bytes are a valid value of it.
+    let mut headers: [libc::mmsghdr; MESSAGES_PER_CALL] = unsafe { mem::zeroed() };
+    for (entry, message) in headers.iter_mut().zip(messages) {
+        let header = &mut entry.msg_hdr;
+        header.msg_name = message.to.as_ptr().cast_mut().cast();
+        header.msg_namelen = message.to.len();
+        header.msg_iov = message.parts.as_ptr().cast_mut().cast();
+        header.msg_iovlen = message.parts.len().try_into().map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        header.msg_control = message.controls.as_ptr().cast_mut().cast();
+        let bytes = size_of_val(message.controls);
+        header.msg_controllen = bytes.try_into().map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    }
+    let count = libc::c_uint::try_from(messages.len().min(MESSAGES_PER_CALL)).unwrap_or(0);
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: the first `count` headers were set above: each names an address, pieces (an `IoSlice` is laid out as an
+    // `iovec`) and control messages with their lengths, which `messages` borrows for longer than the call. The kernel
+    // only reads them, and writes to `headers` how much it sent.
+    let sent = check(unsafe { libc::sendmmsg(fd, headers.as_mut_ptr(), count, 0) })?;
+    usize::try_from(sent).map_err(io::Error::other)
+}
+
+/// What came with a message.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Envelope {
+    /// Bytes of the message in its part of the buffer.
+    pub(crate) len: usize,
+    pub(crate) from: Option<SockaddrStorage>,
+    /// The traffic class of its IP header, where the kernel tells.
+    pub(crate) class: u8,
+    /// When the kernel joined several datagrams: how long each is, but the last, which may be shorter.
+    pub(crate) segment: Option<usize>,
+}
+
+/// Where the kernel writes control messages, aligned as they are.
+#[repr(align(8))]
+#[derive(Clone, Copy)]
+struct ControlSpace([u8; CONTROL_BYTES]);
+
+/// Receives messages without waiting, each into its `part` bytes of `buffer`, [`MESSAGES_PER_CALL`] at most; says how
+/// many came. What does not fit its part is cut off.
+///
+/// # Errors
+/// The kernel's refusal: `WouldBlock` when none waits.
+#[allow(clippy::useless_conversion, reason = "C libraries differ in the lengths' types")]
+pub(crate) fn receive_messages(
+    socket: impl AsFd,
+    buffer: &mut [u8],
+    part: usize,
+    envelopes: &mut [Envelope; MESSAGES_PER_CALL],
+) -> io::Result<usize> {
+    // SAFETY: both are C structures of integers and pointers; all zero bytes are a valid value of them.
+    let (mut headers, mut names): ([libc::mmsghdr; MESSAGES_PER_CALL], [libc::sockaddr_storage; MESSAGES_PER_CALL]) =
+        unsafe { mem::zeroed() };
+    let mut controls = [ControlSpace([0; CONTROL_BYTES]); MESSAGES_PER_CALL];
+    // An `IoSliceMut` is laid out as an `iovec`, which has no lifetime to keep.
+    let mut parts = buffer.chunks_exact_mut(part.max(1)).map(io::IoSliceMut::new);
+    let mut pieces: [Option<io::IoSliceMut<'_>>; MESSAGES_PER_CALL] = std::array::from_fn(|_| parts.next());
+    let mut count: libc::c_uint = 0;
+    let places = headers.iter_mut().zip(&mut names).zip(&mut controls).zip(pieces.iter_mut().flatten());
+    for (((entry, name), control), piece) in places {
+        let header = &mut entry.msg_hdr;
+        header.msg_name = (&raw mut *name).cast();
+        header.msg_namelen = libc::socklen_t::try_from(size_of::<libc::sockaddr_storage>()).unwrap_or(0);
+        header.msg_iov = (&raw mut *piece).cast();
+        header.msg_iovlen = 1;
+        header.msg_control = (&raw mut control.0).cast();
+        header.msg_controllen = CONTROL_BYTES.try_into().map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        count = count.saturating_add(1);
+    }
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: the first `count` headers were set above: each names room for an address, one piece of `buffer` and room
+    // for control messages, with their lengths; all of these outlive the call and none overlaps another.
+    let came =
+        unsafe { libc::recvmmsg(fd, headers.as_mut_ptr(), count, libc::MSG_DONTWAIT as _, std::ptr::null_mut()) };
+    let came = usize::try_from(check(came)?).map_err(io::Error::other)?;
+    for (envelope, entry) in envelopes.iter_mut().zip(&headers).take(came) {
+        *envelope = read_envelope(entry);
+    }
+    Ok(came)
+}
+
+/// What the kernel wrote beside a message. `entry` must be one that [`libc::recvmmsg`] has just filled.
+fn read_envelope(entry: &libc::mmsghdr) -> Envelope {
+    let header = &entry.msg_hdr;
+    // SAFETY: the kernel wrote `msg_namelen` bytes of an address there, and the room for it is still borrowed.
+    let from = unsafe { SockaddrStorage::from_raw(header.msg_name.cast(), Some(header.msg_namelen)) };
+    let len = usize::try_from(entry.msg_len).unwrap_or(0);
+    let mut envelope = Envelope { len, from, ..Envelope::default() };
+    // SAFETY: `msg_control` and `msg_controllen` describe what the kernel wrote.
+    let mut control = unsafe { libc::CMSG_FIRSTHDR(header) };
+    while !control.is_null() {
+        // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR give only pointers to whole headers inside the room.
+        let (level, kind) = unsafe { ((*control).cmsg_level, (*control).cmsg_type) };
+        // SAFETY: the pointer is to a whole header, behind which its data lies.
+        let data = unsafe { libc::CMSG_DATA(control) };
+        match (level, kind) {
+            // SAFETY: this control message holds one byte (ip(7)).
+            (libc::IPPROTO_IP, libc::IP_TOS) => envelope.class = unsafe { data.read() },
+            (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
+                // SAFETY: this control message holds an integer (ipv6(7)), wherever it lies.
+                let class = unsafe { data.cast::<libc::c_int>().read_unaligned() };
+                envelope.class = u8::try_from(class).unwrap_or(0);
+            }
+            (libc::SOL_UDP, libc::UDP_GRO) => {
+                // SAFETY: this control message holds an integer (udp(7)), wherever it lies.
+                let size = unsafe { data.cast::<libc::c_int>().read_unaligned() };
+                envelope.segment = usize::try_from(size).ok().filter(|size| *size > 0);
+            }
+            _ => {}
+        }
+        // SAFETY: as for the first.
+        control = unsafe { libc::CMSG_NXTHDR(header, control) };
+    }
+    envelope
 }
 
 /// Which of the two processes a [`fork`] returned in.

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Each link's socket: opened, lost, and opened again when what it needs is there.
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
 use mlvpn_core::memory::classic::MAX_FIRST_BYTE;
 use mlvpn_core::words::ecn::Ecn;
-use mlvpn_core::words::limits::MAX_DATAGRAM;
 use mlvpn_core::words::time::{Duration, Instant};
 
+use super::outbox::{Batch, ROUND};
 use super::resolver::{Addresses, Question};
 use crate::backoff::Backoff;
 use crate::config;
@@ -15,6 +16,7 @@ use crate::interface;
 use crate::log::{RateLimit, Topic};
 use crate::log_debug;
 use crate::netlink::Change;
+use crate::socket::outgoing::Outgoing;
 use crate::socket::{Family, Fragmentation, LinkAddress, LinkSocket, OpenError, SendError};
 use crate::status::Meter;
 
@@ -34,8 +36,8 @@ pub(super) struct LinkPort {
     announced: Option<IpAddr>,
     /// The question that is with the resolver.
     asked: Option<u64>,
-    /// A datagram the socket had no room for.
-    unsent: Option<Unsent>,
+    /// Datagrams the socket had no room for, in order.
+    unsent: VecDeque<Unsent>,
     /// What the socket was told to do with long datagrams.
     fragmentation: Fragmentation,
     /// Why it is not to be opened.
@@ -57,11 +59,13 @@ pub(super) enum Hold {
 
 #[derive(Debug)]
 struct Unsent {
-    bytes: Box<[u8; MAX_DATAGRAM]>,
-    len: usize,
+    bytes: Box<[u8]>,
     to: SocketAddr,
     ecn: Ecn,
 }
+
+/// Datagrams kept for a full socket; the engine gives a blocked link no more, so it is one round and what was kept.
+const MOST_UNSENT: usize = 2 * ROUND;
 
 /// A change of the network brings an attempt forward no closer than this to the last: changes come in swarms.
 const SPACING: Duration = Duration::from_secs(1);
@@ -120,14 +124,14 @@ impl Complaints {
     }
 }
 
-/// What became of a datagram.
+/// What became of datagrams.
 #[derive(Debug)]
 pub(super) enum Sent {
-    /// It is on its way, or was for nobody: UDP does not tell.
+    /// They are on their way, or were for nobody: UDP does not tell.
     Yes,
-    /// The socket is full; the datagram is kept, and the link must be passed over until [`LinkPort::flush`].
+    /// The socket is full; what it did not take is kept, and the link must be passed over until [`LinkPort::flush`].
     Full,
-    /// It was too long for the path, whose MTU is now this, if known.
+    /// One was too long for the path, whose MTU is now this, if known.
     TooLong(Option<u32>),
     /// The link cannot send: close it.
     Broken(std::io::Error),
@@ -145,7 +149,7 @@ impl LinkPort {
             complaints: Complaints::new(),
             announced: None,
             asked: None,
-            unsent: None,
+            unsent: VecDeque::new(),
             fragmentation: Fragmentation::Kernel,
             hold: None,
             trouble: None,
@@ -270,7 +274,7 @@ impl LinkPort {
 
     /// Closes the socket; returns it for deregistering.
     pub(super) fn close(&mut self) -> Option<LinkSocket> {
-        self.unsent = None;
+        self.unsent.clear();
         self.asked = None;
         self.socket.take()
     }
@@ -285,37 +289,75 @@ impl LinkPort {
         self.remote
     }
 
-    /// Sends a datagram.
-    pub(super) fn send(&mut self, datagram: &[u8], to: SocketAddr, ecn: Ecn) -> Sent {
-        let Some(socket) = &self.socket else { return Sent::Yes };
-        if let Err(why) = suit_fragmentation(socket, &mut self.fragmentation, datagram) {
-            log_debug!(Topic::Net, "{}: datagrams may be fragmented, or may not: {why}", self.config.name);
+    /// Sends datagrams in their order.
+    pub(super) fn send(&mut self, datagrams: &[Outgoing<'_>]) -> Sent {
+        if self.has_unsent() {
+            // None overtakes those that wait.
+            self.keep(datagrams);
+            return Sent::Full;
         }
-        match socket.send_to(datagram, to, ecn) {
-            Ok(()) | Err(SendError::Refused(_)) => {
-                self.meter.count_sent(datagram.len());
-                Sent::Yes
-            }
-            Err(SendError::WouldBlock) => {
-                self.keep(datagram, to, ecn);
-                Sent::Full
-            }
-            Err(SendError::TooLong { path_mtu }) => Sent::TooLong(path_mtu),
-            Err(SendError::LinkDown(why) | SendError::Io(why)) => Sent::Broken(why),
+        let (sent, outcome) = self.send_now(datagrams);
+        if let Sent::Full = outcome {
+            self.keep(datagrams.get(sent..).unwrap_or_default());
         }
+        outcome
     }
 
-    /// Sends the datagram kept back, when the socket has room again.
+    /// Sends the datagrams kept back, when the socket has room again.
     pub(super) fn flush(&mut self) -> Sent {
-        match self.unsent.take() {
-            Some(unsent) => self.send(unsent.bytes.get(..unsent.len).unwrap_or_default(), unsent.to, unsent.ecn),
-            None => Sent::Yes,
+        let unsent = std::mem::take(&mut self.unsent);
+        let mut outcome = Sent::Yes;
+        let mut begin: usize = 0;
+        while begin < unsent.len() {
+            let batch = unsent.iter().skip(begin).take(ROUND);
+            let batch: Batch<'_> =
+                batch.map(|Unsent { bytes, to, ecn }| Outgoing { bytes, to: *to, ecn: *ecn }).collect();
+            let (sent, became) = self.send_now(&batch);
+            begin = begin.saturating_add(sent);
+            match became {
+                Sent::Yes => {}
+                Sent::TooLong(_) => outcome = became,
+                Sent::Full | Sent::Broken(_) => {
+                    outcome = became;
+                    break;
+                }
+            }
         }
+        self.unsent = unsent;
+        self.unsent.drain(..begin.min(self.unsent.len()));
+        outcome
     }
 
-    /// Whether a datagram waits for room in the socket.
+    /// Whether datagrams wait for room in the socket.
     pub(super) fn has_unsent(&self) -> bool {
-        self.unsent.is_some()
+        !self.unsent.is_empty()
+    }
+
+    /// Sends until the socket has no room or cannot send, and says how many were dealt with.
+    fn send_now(&mut self, datagrams: &[Outgoing<'_>]) -> (usize, Sent) {
+        let Some(socket) = &self.socket else { return (datagrams.len(), Sent::Yes) };
+        let (mut done, mut outcome) = (0, Sent::Yes);
+        while let Some(rest) = datagrams.get(done..).filter(|rest| !rest.is_empty()) {
+            let alike = of_one_kind(rest);
+            if let Err(why) = suit_fragmentation(socket, &mut self.fragmentation, alike) {
+                log_debug!(Topic::Net, "{}: datagrams may be fragmented, or may not: {why}", self.config.name);
+            }
+            let (sent, result) = socket.send(alike);
+            // A datagram that is refused left, as far as this end can tell.
+            let counted = sent.saturating_add(usize::from(matches!(result, Err(SendError::Refused(_)))));
+            alike.iter().take(counted).for_each(|datagram| self.meter.count_sent(datagram.bytes.len()));
+            done = done.saturating_add(counted);
+            match result {
+                Ok(()) | Err(SendError::Refused(_)) => {}
+                Err(SendError::TooLong { path_mtu }) => {
+                    done = done.saturating_add(1);
+                    outcome = Sent::TooLong(path_mtu);
+                }
+                Err(SendError::WouldBlock) => return (done, Sent::Full),
+                Err(SendError::LinkDown(why) | SendError::Io(why)) => return (done, Sent::Broken(why)),
+            }
+        }
+        (done, outcome)
     }
 
     /// Whether `change` took away what the link is bound to.
@@ -334,21 +376,33 @@ impl LinkPort {
         self.socket.as_ref()?.address().bind_addr
     }
 
-    fn keep(&mut self, datagram: &[u8], to: SocketAddr, ecn: Ecn) {
-        let mut bytes = Box::new([0; MAX_DATAGRAM]);
-        if let Some(room) = bytes.get_mut(..datagram.len()) {
-            room.copy_from_slice(datagram);
-            self.unsent = Some(Unsent { bytes, len: datagram.len(), to, ecn });
-        }
+    fn keep(&mut self, datagrams: &[Outgoing<'_>]) {
+        let room = MOST_UNSENT.saturating_sub(self.unsent.len());
+        let kept = datagrams.iter().take(room);
+        self.unsent.extend(kept.map(|&Outgoing { bytes, to, ecn }| Unsent { bytes: bytes.into(), to, ecn }));
     }
 }
 
 /// Protocol 2 finds out what paths carry and so forbids fragments; the classic protocol needs them. A server of both
-/// sends both from one socket, which is told when the next datagram is of the other kind than the last.
-fn suit_fragmentation(socket: &LinkSocket, last: &mut Fragmentation, datagram: &[u8]) -> std::io::Result<()> {
-    let is_classic = datagram.first().is_some_and(|first| *first <= MAX_FIRST_BYTE);
-    let wanted = if is_classic { Fragmentation::Kernel } else { Fragmentation::Never };
+/// sends both from one socket, which is told when the next datagrams are of the other kind than the last.
+fn suit_fragmentation(
+    socket: &LinkSocket,
+    last: &mut Fragmentation,
+    datagrams: &[Outgoing<'_>],
+) -> std::io::Result<()> {
+    let wanted = if datagrams.first().is_some_and(is_classic) { Fragmentation::Kernel } else { Fragmentation::Never };
     if std::mem::replace(last, wanted) == wanted { Ok(()) } else { socket.set_fragmentation(wanted) }
+}
+
+/// The first datagrams that are all classic, or none of them.
+fn of_one_kind<'a, 'b>(datagrams: &'a [Outgoing<'b>]) -> &'a [Outgoing<'b>] {
+    let first = datagrams.first().is_some_and(is_classic);
+    let end = datagrams.iter().position(|datagram| is_classic(datagram) != first).unwrap_or(datagrams.len());
+    datagrams.get(..end).unwrap_or_default()
+}
+
+fn is_classic(datagram: &Outgoing<'_>) -> bool {
+    datagram.bytes.first().is_some_and(|first| *first <= MAX_FIRST_BYTE)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod engine;
 mod failover;
 mod links;
 mod options;
+mod outbox;
 mod peer_engine;
 mod reload;
 mod reports;

@@ -6,14 +6,15 @@ use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mlvpn_core::memory::pool::Pool;
-use mlvpn_core::tunnel::{Arrival, Transmit};
+use mlvpn_core::tunnel::Arrival;
 use mlvpn_core::words::ids::LinkId;
-use mlvpn_core::words::limits::MAX_DATAGRAM;
+use mlvpn_core::words::limits::PACKET_CAPACITY;
 use mlvpn_core::words::time::{Duration, Instant};
 
 use super::engine::{Engine, WINDOW};
 use super::failover::Failover;
 use super::links::{Failure, LinkPort, Sent};
+use super::outbox::Outbox;
 use super::reload::Source;
 use super::resolver::Resolver;
 use super::service::{InterfaceState, LinkChange, Occasion, Service};
@@ -25,7 +26,7 @@ use crate::log::{RateLimit, Topic};
 use crate::netlink::Netlink;
 use crate::privilege::{Monitor, Request};
 use crate::reactor::{Batch, Event, Interest, Reactor, Readiness, Signal, Token};
-use crate::socket::Received;
+use crate::socket::incoming::{Inbox, Letter};
 use crate::status::{Happening, Meter, Ticks};
 use crate::title::ProcessTitle;
 use crate::{clock, log_debug, log_info, log_warn};
@@ -57,7 +58,8 @@ pub(super) struct Worker {
     pub(super) resolver: Option<Resolver>,
     pub(super) questions: u64,
     pub(super) title: Option<(ProcessTitle, String)>,
-    out: Box<[u8; MAX_DATAGRAM]>,
+    outbox: Outbox,
+    inbox: Inbox,
     too_long: RateLimit,
     pub(super) trouble: RateLimit,
     pub(super) failover: Failover,
@@ -117,7 +119,8 @@ impl Worker {
             resolver: None,
             questions: 0,
             title: None,
-            out: Box::new([0; MAX_DATAGRAM]),
+            outbox: Outbox::new(),
+            inbox: Inbox::new(),
             too_long: RateLimit::new(Duration::from_secs(10)),
             trouble: RateLimit::new(Duration::from_secs(10)),
             failover: Failover::default(),
@@ -226,6 +229,7 @@ impl Worker {
 
 /// Packets.
 impl Worker {
+    /// Takes in what the device has, before the engine is asked what becomes of it.
     fn read_device(&mut self) -> io::Result<()> {
         let now = clock::now();
         for _ in 0..READS_PER_TURN {
@@ -248,7 +252,6 @@ impl Worker {
                 break;
             }
             self.engine.send(&mut self.pool, slot, now);
-            self.pump(now)?;
         }
         Ok(())
     }
@@ -258,66 +261,63 @@ impl Worker {
             self.flush(index)?;
         }
         let now = clock::now();
-        for _ in 0..READS_PER_TURN {
-            let Some(slot) = self.pool.take() else { break };
-            let Some(socket) = self.links.get(index).and_then(Option::as_ref).and_then(LinkPort::socket) else {
-                self.pool.put(slot);
-                break;
-            };
-            let mut received = None;
-            let filled: io::Result<usize> = self.pool.packet_mut(&slot).map_or(Ok(0), |packet| {
-                packet.fill(|buffer| {
-                    received = socket.recv_from(buffer)?;
-                    Ok(received.map_or(0, |received| received.len))
-                })
-            });
-            match (filled, received) {
-                (Ok(len), Some(Received { from, ecn, .. })) => {
-                    if let Some(port) = self.links.get_mut(index).and_then(Option::as_mut) {
-                        port.meter.count_received(len);
-                    }
-                    self.engine.receive(&mut self.pool, slot, Arrival { link: LinkId::new(index), from, ecn, at: now });
-                    self.pump(now)?;
-                }
-                (Ok(_), None) => {
-                    self.pool.put(slot);
-                    break;
-                }
-                (Err(why), _) => {
-                    self.pool.put(slot);
-                    self.close_link(index, Failure::Unreachable, &why, now);
-                    break;
-                }
+        let Some(socket) = self.links.get(index).and_then(Option::as_ref).and_then(LinkPort::socket) else {
+            return Ok(());
+        };
+        // What waits beyond this comes with the next turn, as epoll tells what is still there.
+        if let Err(why) = socket.receive(&mut self.inbox) {
+            self.close_link(index, Failure::Unreachable, &why, now);
+            return Ok(());
+        }
+        for letter in self.inbox.letters() {
+            if let Some(port) = self.links.get_mut(index).and_then(Option::as_mut) {
+                port.meter.count_received(letter.len());
             }
+            take_letter(&mut self.engine, &mut self.pool, letter, LinkId::new(index), now);
+            // A letter is at most 64 packets; the engine has room for a few hundred that are ready.
+            deliver(&mut self.engine, &mut self.pool, &self.device)?;
+        }
+        // What another socket brings in the same turn happens after this. A server's events are those of its peers, who
+        // are done with when these have been told.
+        if !matches!(self.engine, Engine::Server(_)) {
+            self.tell_events(now);
         }
         Ok(())
     }
 
     /// Does everything the engine wants done.
     pub(super) fn pump(&mut self, now: Instant) -> io::Result<()> {
-        while let Some(slot) = self.engine.poll_deliver() {
-            let written = self.pool.packet(&slot).map_or(Ok(()), |packet| self.device.write(packet.as_bytes()));
-            self.pool.put(slot);
-            match written {
-                Ok(()) | Err(WriteError::Full | WriteError::Down) => {}
-                Err(WriteError::Malformed) => log_debug!(Topic::Tuntap, "the kernel refused a packet of the peer's"),
-                Err(WriteError::Gone(why)) => return Err(why),
+        deliver(&mut self.engine, &mut self.pool, &self.device)?;
+        loop {
+            let Some(room) = self.outbox.room() else {
+                self.send_round(now)?;
+                continue;
+            };
+            match self.engine.poll_transmit(&mut self.pool, now, room) {
+                Some(transmit) => self.outbox.push(transmit),
+                None => break,
             }
         }
-        while let Some(transmit) = self.engine.poll_transmit(&mut self.pool, now, &mut *self.out) {
-            self.send(transmit, now)?;
-        }
-        while let Some((source, event)) = self.engine.poll_event() {
-            self.report(source, event, now);
-        }
+        self.send_round(now)?;
+        self.tell_events(now);
         self.set_reading_device(self.engine.has_room())
     }
 
-    fn send(&mut self, transmit: Transmit, now: Instant) -> io::Result<()> {
-        let index = transmit.link.index();
-        let Some(port) = self.links.get_mut(index).and_then(Option::as_mut) else { return Ok(()) };
-        let sent = port.send(self.out.get(..transmit.len).unwrap_or_default(), transmit.to, transmit.ecn);
-        self.after_sending(index, sent, now)
+    fn tell_events(&mut self, now: Instant) {
+        while let Some((source, event)) = self.engine.poll_event() {
+            self.report(source, event, now);
+        }
+    }
+
+    /// Sends what was collected.
+    fn send_round(&mut self, now: Instant) -> io::Result<()> {
+        while let Some(link) = self.outbox.first_link() {
+            let port = self.links.get_mut(link).and_then(Option::as_mut);
+            let sent = port.map_or(Sent::Yes, |port| port.send(&self.outbox.batch(link)));
+            self.outbox.done(link);
+            self.after_sending(link, sent, now)?;
+        }
+        Ok(())
     }
 
     pub(super) fn flush(&mut self, index: usize) -> io::Result<()> {
@@ -369,6 +369,40 @@ impl Worker {
             self.reactor.deregister(&self.device)
         }
     }
+}
+
+/// Hands the datagrams of a letter to the engine, each in a packet of its own.
+fn take_letter<const SLOTS: usize>(
+    engine: &mut Engine,
+    pool: &mut Pool<SLOTS>,
+    letter: Letter<'_>,
+    link: LinkId,
+    at: Instant,
+) {
+    for datagram in letter.datagrams() {
+        let Some(slot) = pool.take() else { return };
+        // What is too long for a packet is none of ours, and is dropped and counted for its broken seal.
+        let datagram = datagram.get(..PACKET_CAPACITY).unwrap_or(datagram);
+        if pool.packet_mut(&slot).is_some_and(|packet| packet.copy_from(datagram)) {
+            engine.receive(pool, slot, Arrival { link, from: letter.from, ecn: letter.ecn, at });
+        } else {
+            pool.put(slot);
+        }
+    }
+}
+
+/// Writes what is ready to the device.
+fn deliver<const SLOTS: usize>(engine: &mut Engine, pool: &mut Pool<SLOTS>, device: &TunDevice) -> io::Result<()> {
+    while let Some(slot) = engine.poll_deliver() {
+        let written = pool.packet(&slot).map_or(Ok(()), |packet| device.write(packet.as_bytes()));
+        pool.put(slot);
+        match written {
+            Ok(()) | Err(WriteError::Full | WriteError::Down) => {}
+            Err(WriteError::Malformed) => log_debug!(Topic::Tuntap, "the kernel refused a packet of the peer's"),
+            Err(WriteError::Gone(why)) => return Err(why),
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn link_token(index: usize) -> Token {
