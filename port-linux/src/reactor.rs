@@ -104,7 +104,7 @@ pub enum Event {
         /// What it is ready for.
         readiness: Readiness,
     },
-    /// The armed deadline has passed. The timer is disarmed now.
+    /// The deadline that was set has passed. The timer is to be set anew.
     Timer,
     /// A signal came.
     Signal(Signal),
@@ -127,8 +127,9 @@ pub struct Reactor {
     timer: TimerFd,
     /// Whether the timer runs on [`clock`]'s own clock and takes its instants as they are.
     timer_is_absolute: bool,
-    /// What the timer is set to; `None` when it is disarmed.
+    /// What the timer is set to; `None` when it has gone off.
     deadline: Option<Instant>,
+    calls: u64,
 }
 
 /// Holds back the signals a [`Reactor`] reports, so that none is lost between a fork and the reactor's start.
@@ -150,6 +151,10 @@ impl Batch {
     /// The events of the last wait. Copies: the reactor may be used while walking through them.
     pub fn events(&self) -> impl Iterator<Item = Event> + '_ {
         self.events.iter().take(self.len).copied()
+    }
+
+    fn extend(&mut self, event: Option<Event>) {
+        event.into_iter().for_each(|event| self.push(event));
     }
 
     fn push(&mut self, event: Event) {
@@ -181,8 +186,8 @@ impl Reactor {
         let signals = SignalFd::with_flags(&watched_signals(), flags)?;
         let (timer, timer_is_absolute) = open_timer()?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let reactor = Self { epoll, signals, timer, timer_is_absolute, deadline: None };
-        reactor.register(&reactor.timer, Token::Timer, Interest::Read)?;
+        let reactor = Self { epoll, signals, timer, timer_is_absolute, deadline: None, calls: 0 };
+        reactor.register_timer(&reactor.timer)?;
         reactor.register(&reactor.signals, Token::Signals, Interest::Read)?;
         Ok(reactor)
     }
@@ -211,21 +216,28 @@ impl Reactor {
         Ok(self.epoll.delete(fd)?)
     }
 
-    /// Sets the one deadline: [`Event::Timer`] is told once [`clock::now`] reaches it, at once when it has passed;
-    /// `None` disarms. Costs a system call only when the deadline changed.
+    /// Sets the one deadline: [`Event::Timer`] is told once [`clock::now`] reaches it, at once when it has passed. A
+    /// deadline later than the one that is set, or none, costs no system call: the timer goes off for the one that was
+    /// set, once, and the caller, with nothing to do yet, sets the one it has then.
     ///
     /// # Errors
     /// The kernel's refusal.
     pub fn arm(&mut self, deadline: Option<Instant>) -> io::Result<()> {
-        if deadline == self.deadline {
-            return Ok(());
-        }
-        match deadline {
-            None => self.timer.unset()?,
-            Some(at) => self.set_timer(at)?,
-        }
-        self.deadline = deadline;
+        let Some(at) = deadline.filter(|at| self.deadline.is_none_or(|set| *at < set)) else { return Ok(()) };
+        self.count_call();
+        self.set_timer(at)?;
+        self.deadline = Some(at);
         Ok(())
+    }
+
+    /// System calls made to wait and to set the timer.
+    #[must_use]
+    pub const fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    const fn count_call(&mut self) {
+        self.calls = self.calls.wrapping_add(1);
     }
 
     /// Waits until something happens and puts it into `batch`. A wait that was interrupted gives an empty batch.
@@ -234,6 +246,7 @@ impl Reactor {
     /// The kernel's refusal; there is no way on.
     pub fn wait(&mut self, batch: &mut Batch) -> io::Result<()> {
         batch.len = 0;
+        self.count_call();
         let found = match self.epoll.wait(&mut batch.raw, EpollTimeout::NONE) {
             Ok(found) => found,
             Err(Errno::EINTR) => return Ok(()),
@@ -242,13 +255,22 @@ impl Reactor {
         for index in 0..found {
             let Some(raw) = batch.raw.get(index).copied() else { break };
             match Token::decode(raw.data()) {
-                Some(Token::Timer) => self.take_timer(batch)?,
+                // Told once each time it goes off, so that it need not be read.
+                Some(Token::Timer) => {
+                    let was_set = self.deadline.take();
+                    batch.extend(was_set.map(|_| Event::Timer));
+                }
                 Some(Token::Signals) => self.take_signals(batch)?,
                 Some(token) => batch.push(Event::Ready { token, readiness: Readiness::of(raw.events()) }),
                 None => {}
             }
         }
         Ok(())
+    }
+
+    fn register_timer(&self, timer: &TimerFd) -> io::Result<()> {
+        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+        Ok(self.epoll.add(timer, EpollEvent::new(flags, Token::Timer.encode()))?)
     }
 
     fn set_timer(&self, at: Instant) -> io::Result<()> {
@@ -261,26 +283,6 @@ impl Reactor {
         };
         let time = TimeSpec::microseconds(i64::try_from(micros).unwrap_or(LATEST_MICROS).min(LATEST_MICROS));
         Ok(self.timer.set(Expiration::OneShot(time), flags)?)
-    }
-
-    fn take_timer(&mut self, batch: &mut Batch) -> io::Result<()> {
-        // A deadline moved between the kernel's report and this read makes the read come back empty: no event then.
-        match self.timer_expired()? {
-            true => {
-                self.deadline = None;
-                batch.push(Event::Timer);
-                Ok(())
-            }
-            false => Ok(()),
-        }
-    }
-
-    fn timer_expired(&self) -> io::Result<bool> {
-        match nix::unistd::read(&self.timer, &mut [0; 8]) {
-            Ok(_) => Ok(true),
-            Err(Errno::EAGAIN | Errno::EINTR) => Ok(false),
-            Err(errno) => Err(errno.into()),
-        }
     }
 
     fn take_signals(&self, batch: &mut Batch) -> io::Result<()> {
@@ -444,7 +446,7 @@ mod tests {
         let mut reactor = Reactor::new().expect("reactor");
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags).expect("timer");
-        reactor.register(&timer, Token::Timer, Interest::Read).expect("register");
+        reactor.register_timer(&timer).expect("register");
         (reactor.timer, reactor.timer_is_absolute) = (timer, false);
         let deadline = clock::now() + Duration::from_millis(20);
         reactor.arm(Some(deadline)).expect("arm");
