@@ -4,9 +4,10 @@
 use crate::interface::{self, BadInterfaceName, InterfaceName};
 use crate::sys;
 use nix::errno::Errno;
+use std::cell::Cell;
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
@@ -30,7 +31,24 @@ pub struct TunDevice {
     file: File,
     name: InterfaceName,
     kind: DeviceKind,
+    offload: Option<Offload>,
+    /// Reads and writes so far.
+    calls: Cell<u64>,
 }
+
+/// What stands in front of every packet and is left to the reader and writer: see [`offload`](crate::offload).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offload {
+    /// Whether the kernel takes and hands over runs of UDP datagrams as it does TCP's (since Linux 6.2).
+    pub udp: bool,
+}
+
+/// What the reader of a device can do (linux/if_tun.h): finish checksums, cut TCP's super-segments, also those that
+/// begin with `CWR`.
+const TCP_OFFLOADS: libc::c_uint = 0x01 | 0x02 | 0x04 | 0x08;
+
+/// The same for UDP over IPv4 and IPv6, since Linux 6.2.
+const UDP_OFFLOADS: libc::c_uint = 0x20 | 0x40;
 
 /// Why the device could not be made or changed; the text says what to do.
 #[derive(Debug)]
@@ -76,16 +94,58 @@ impl TunDevice {
         if !name.is_empty() {
             name.parse::<InterfaceName>().map_err(|why| DeviceError::BadName(name.to_owned(), why))?;
         }
+        let device = Self::attach(name, kind, 0)?;
+        device.set_mtu(mtu)?;
+        Ok(device)
+    }
+
+    /// As [`TunDevice::create`], for super-segments where the kernel has them and the device carries IP packets:
+    /// [`TunDevice::offload`] says so.
+    ///
+    /// # Errors
+    /// As [`TunDevice::create`].
+    pub fn create_offloading(name: &str, kind: DeviceKind, mtu: u32) -> Result<Self, DeviceError> {
+        if kind == DeviceKind::Tap || !(name.is_empty() || name.parse::<InterfaceName>().is_ok()) {
+            return Self::create(name, kind, mtu);
+        }
+        let Ok(mut device) = Self::attach(name, kind, libc::IFF_VNET_HDR) else {
+            return Self::create(name, kind, mtu);
+        };
+        let udp = sys::set_tun_offloads(&device.file, TCP_OFFLOADS | UDP_OFFLOADS).is_ok();
+        if !udp && sys::set_tun_offloads(&device.file, TCP_OFFLOADS).is_err() {
+            drop(device);
+            return Self::create(name, kind, mtu);
+        }
+        device.offload = Some(Offload { udp });
+        device.set_mtu(mtu)?;
+        Ok(device)
+    }
+
+    fn attach(name: &str, kind: DeviceKind, flags: libc::c_int) -> Result<Self, DeviceError> {
         let file = open_driver()?;
         let mode = match kind {
             DeviceKind::Tun => libc::IFF_TUN,
             DeviceKind::Tap => libc::IFF_TAP,
         };
-        let given = sys::attach_tun(&file, name.as_bytes(), mode | libc::IFF_NO_PI)
+        let given = sys::attach_tun(&file, name.as_bytes(), mode | libc::IFF_NO_PI | flags)
             .map_err(|error| attach_error(name, kind, error))?;
-        let device = Self { file, name: given, kind };
-        device.set_mtu(mtu)?;
-        Ok(device)
+        Ok(Self { file, name: given, kind, offload: None, calls: Cell::new(0) })
+    }
+
+    /// Whether a header stands in front of every packet read and written, and what may be behind it.
+    #[must_use]
+    pub const fn offload(&self) -> Option<Offload> {
+        self.offload
+    }
+
+    /// Reads and writes so far.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.calls.get()
+    }
+
+    fn count_call(&self) {
+        self.calls.set(self.calls.get().wrapping_add(1));
     }
 
     /// The name the kernel gave the device.
@@ -129,6 +189,7 @@ impl TunDevice {
     /// The device was deleted or failed; there is no way on but to make it anew. The text names the device.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
+            self.count_call();
             match (&self.file).read(buffer) {
                 Ok(len) => return Ok(Some(len)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
@@ -143,8 +204,17 @@ impl TunDevice {
     /// # Errors
     /// A [`WriteError`]; the packet was not delivered.
     pub fn write(&self, packet: &[u8]) -> Result<(), WriteError> {
+        self.write_parts(&[IoSlice::new(packet)])
+    }
+
+    /// The same for a packet in parts.
+    ///
+    /// # Errors
+    /// A [`WriteError`]; nothing was delivered.
+    pub fn write_parts(&self, parts: &[IoSlice<'_>]) -> Result<(), WriteError> {
         loop {
-            let error = match (&self.file).write(packet) {
+            self.count_call();
+            let error = match (&self.file).write_vectored(parts) {
                 Ok(_) => return Ok(()),
                 Err(error) => error,
             };

@@ -20,6 +20,7 @@ pub mod keys;
 pub mod lab;
 pub mod log;
 pub mod netlink;
+pub mod offload;
 pub mod privilege;
 pub mod reactor;
 pub mod script;

@@ -49,6 +49,16 @@ pub(crate) fn attach_tun(tun: impl AsFd, name: &[u8], flags: libc::c_int) -> io:
     InterfaceName::from_kernel(&given).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }
 
+/// Has the kernel leave work to the reader of `tun` (an attached device with `IFF_VNET_HDR`): `offloads` of `TUN_F_*`.
+///
+/// # Errors
+/// The kernel's refusal: `EINVAL` for what it does not know.
+pub(crate) fn set_tun_offloads(tun: impl AsFd, offloads: libc::c_uint) -> io::Result<()> {
+    // SAFETY: TUNSETOFFLOAD takes a number and touches no memory of ours; the file descriptor is open for the call.
+    let answer = unsafe { libc::ioctl(tun.as_fd().as_raw_fd(), libc::TUNSETOFFLOAD, libc::c_ulong::from(offloads)) };
+    check(answer).map(drop)
+}
+
 /// The MTU of the interface `name`, in bytes, asked through any `socket`.
 ///
 /// # Errors

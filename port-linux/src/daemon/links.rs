@@ -40,6 +40,8 @@ pub(super) struct LinkPort {
     unsent: VecDeque<Unsent>,
     /// What the socket was told to do with long datagrams.
     fragmentation: Fragmentation,
+    /// System calls of sockets that were closed.
+    closed_calls: u64,
     /// Why it is not to be opened.
     pub(super) hold: Option<Hold>,
     /// Why it has no socket, or had none before this one.
@@ -154,6 +156,7 @@ impl LinkPort {
             hold: None,
             trouble: None,
             meter: Meter::default(),
+            closed_calls: 0,
         }
     }
 
@@ -276,7 +279,13 @@ impl LinkPort {
     pub(super) fn close(&mut self) -> Option<LinkSocket> {
         self.unsent.clear();
         self.asked = None;
+        self.closed_calls = self.calls();
         self.socket.take()
+    }
+
+    /// System calls made to send and receive, with all sockets the link had.
+    pub(super) fn calls(&self) -> u64 {
+        self.closed_calls.wrapping_add(self.socket.as_ref().map_or(0, LinkSocket::calls))
     }
 
     /// The open socket.

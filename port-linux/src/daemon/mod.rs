@@ -6,6 +6,7 @@
 
 mod client;
 mod control;
+mod delivery;
 mod engine;
 mod failover;
 mod links;

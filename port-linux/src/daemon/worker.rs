@@ -11,6 +11,7 @@ use mlvpn_core::words::ids::LinkId;
 use mlvpn_core::words::limits::PACKET_CAPACITY;
 use mlvpn_core::words::time::{Duration, Instant};
 
+use super::delivery::Delivery;
 use super::engine::{Engine, WINDOW};
 use super::failover::Failover;
 use super::links::{Failure, LinkPort, Sent};
@@ -20,10 +21,11 @@ use super::resolver::Resolver;
 use super::service::{InterfaceState, LinkChange, Occasion, Service};
 use super::settings;
 use crate::config::Config;
-use crate::device::{TunDevice, WriteError};
+use crate::device::TunDevice;
 use crate::interface::InterfaceName;
 use crate::log::{RateLimit, Topic};
 use crate::netlink::Netlink;
+use crate::offload::cut::Cutter;
 use crate::privilege::{Monitor, Request};
 use crate::reactor::{Batch, Event, Interest, Reactor, Readiness, Signal, Token};
 use crate::socket::incoming::{Inbox, Letter};
@@ -37,6 +39,11 @@ pub(super) const POOL_SLOTS: usize = 4 * WINDOW;
 
 /// Packets taken from the device or one socket before the others get their turn.
 const READS_PER_TURN: usize = 64;
+
+/// The worker does not wake sooner than this after it went to sleep but for packets: a quarter of what a link that was
+/// polled late catches up with (`BURST` of `mlvpn_core::state::departures`), so that a paced link leaves in small batches
+/// at most 4,000 times a second, at its rate all the same.
+const LEAST_WAIT: Duration = Duration::from_micros(250);
 
 /// All packet memory, in `.bss`: it costs only what is used.
 static POOL: Mutex<Pool<POOL_SLOTS>> = Mutex::new(Pool::new());
@@ -58,6 +65,9 @@ pub(super) struct Worker {
     pub(super) resolver: Option<Resolver>,
     pub(super) questions: u64,
     pub(super) title: Option<(ProcessTitle, String)>,
+    /// What the device handed over joined; none where it hands over packets.
+    cutter: Option<Cutter>,
+    delivery: Delivery,
     outbox: Outbox,
     inbox: Inbox,
     too_long: RateLimit,
@@ -68,6 +78,8 @@ pub(super) struct Worker {
     /// The device's MTU, in bytes.
     pub(super) mtu: u16,
     is_ending: bool,
+    /// Packets taken from the device so far.
+    packets_in: u64,
     pub(super) service: Option<Box<dyn Service>>,
     /// What the service has not been told yet.
     pub(super) happenings: VecDeque<Happening>,
@@ -99,7 +111,7 @@ impl Worker {
     pub(super) fn start(config: Config, source: Source, monitor: Monitor) -> Result<Self, Box<dyn std::error::Error>> {
         let mtu = config.general.mtu.unwrap_or_else(|| config.usual_inner_mtu());
         let general = &config.general;
-        let device = TunDevice::create(general.interface_name.as_str(), general.tuntap, u32::from(mtu))?;
+        let device = TunDevice::create_offloading(general.interface_name.as_str(), general.tuntap, u32::from(mtu))?;
         log_info!(Topic::Tuntap, "created {} interface {}", device.kind(), device.name());
         monitor.ask(&Request::NameDevice(device.name()))?;
         let reactor = Reactor::new()?;
@@ -112,6 +124,8 @@ impl Worker {
             pool: POOL.lock().unwrap_or_else(PoisonError::into_inner),
             links: Vec::new(),
             reactor,
+            cutter: device.offload().map(|_| Cutter::new()),
+            delivery: Delivery::new(device.offload()),
             device,
             is_reading_device: true,
             netlink,
@@ -127,6 +141,7 @@ impl Worker {
             engines: 0,
             mtu,
             is_ending: false,
+            packets_in: 0,
             service: None,
             happenings: VecDeque::new(),
             changes: HashMap::new(),
@@ -160,13 +175,19 @@ impl Worker {
 
     fn carry(&mut self) -> io::Result<()> {
         let mut batch = Batch::new();
+        let mut now = clock::now();
         while !self.is_ending {
-            self.reactor.arm(self.deadline())?;
+            let soonest = now + LEAST_WAIT;
+            self.reactor.arm(self.deadline().map(|at| at.max(soonest)))?;
             self.reactor.wait(&mut batch)?;
+            now = clock::now();
             for event in batch.events() {
-                self.handle(event)?;
+                self.handle(event, now)?;
             }
-            let now = clock::now();
+            if self.is_cutting() {
+                // There was no room for all of it.
+                self.read_device(now)?;
+            }
             self.engine.handle_timeout(now);
             self.open_due_links(now);
             self.pump(now)?;
@@ -183,14 +204,14 @@ impl Worker {
         retries.chain(self.engine.deadline()).chain(self.failover.deadline()).chain(service).chain(ticks).min()
     }
 
-    fn handle(&mut self, event: Event) -> io::Result<()> {
+    fn handle(&mut self, event: Event, now: Instant) -> io::Result<()> {
         match event {
             Event::Timer | Event::Signal(Signal::Child) => {}
             Event::Signal(Signal::Quit) => self.is_ending = true,
             Event::Signal(Signal::Reload) => self.monitor.ask(&Request::OpenConfig)?,
-            Event::Ready { token: Token::Device, .. } => self.read_device()?,
+            Event::Ready { token: Token::Device, .. } => self.read_device(now)?,
             Event::Ready { token: Token::Link(index), readiness } => {
-                self.serve_socket(usize::from(index), readiness)?
+                self.serve_socket(usize::from(index), readiness, now)?
             }
             Event::Ready { token: Token::Netlink, .. } => self.read_netlink()?,
             Event::Ready { token: Token::Monitor, .. } => self.read_monitor()?,
@@ -230,37 +251,42 @@ impl Worker {
 /// Packets.
 impl Worker {
     /// Takes in what the device has, before the engine is asked what becomes of it.
-    fn read_device(&mut self) -> io::Result<()> {
-        let now = clock::now();
-        for _ in 0..READS_PER_TURN {
+    fn read_device(&mut self, now: Instant) -> io::Result<()> {
+        let mut packets: usize = 0;
+        // What was read is cut to its end.
+        while packets < READS_PER_TURN || self.is_cutting() {
             if !self.engine.has_room() {
                 break;
             }
             let Some(slot) = self.pool.take() else { break };
-            let device = &self.device;
+            let Some(packet) = self.pool.packet_mut(&slot) else { break };
+            let (device, cutter) = (&self.device, &mut self.cutter);
             let mut is_empty = true;
-            if let Some(packet) = self.pool.packet_mut(&slot) {
-                packet.fill(|buffer| {
-                    device.read(buffer).map(|len| {
-                        is_empty = len.is_none();
-                        len.unwrap_or(0)
-                    })
-                })?;
-            }
+            packet.fill(|buffer| {
+                let len = read_packet(device, cutter.as_mut(), buffer)?;
+                is_empty = len.is_none();
+                Ok::<_, io::Error>(len.unwrap_or(0))
+            })?;
             if is_empty {
                 self.pool.put(slot);
                 break;
             }
+            packets = packets.saturating_add(1);
             self.engine.send(&mut self.pool, slot, now);
         }
+        self.packets_in = self.packets_in.wrapping_add(packets as u64);
         Ok(())
     }
 
-    fn serve_socket(&mut self, index: usize, readiness: Readiness) -> io::Result<()> {
+    /// Whether packets of the device's last read are still to be taken in.
+    fn is_cutting(&self) -> bool {
+        self.cutter.as_ref().is_some_and(|cutter| !cutter.is_empty())
+    }
+
+    fn serve_socket(&mut self, index: usize, readiness: Readiness, now: Instant) -> io::Result<()> {
         if readiness.is_writable {
             self.flush(index)?;
         }
-        let now = clock::now();
         let Some(socket) = self.links.get(index).and_then(Option::as_ref).and_then(LinkPort::socket) else {
             return Ok(());
         };
@@ -275,7 +301,7 @@ impl Worker {
             }
             take_letter(&mut self.engine, &mut self.pool, letter, LinkId::new(index), now);
             // A letter is at most 64 packets; the engine has room for a few hundred that are ready.
-            deliver(&mut self.engine, &mut self.pool, &self.device)?;
+            self.delivery.take_from(&mut self.engine, &mut self.pool, &self.device)?;
         }
         // What another socket brings in the same turn happens after this. A server's events are those of its peers, who
         // are done with when these have been told.
@@ -287,7 +313,8 @@ impl Worker {
 
     /// Does everything the engine wants done.
     pub(super) fn pump(&mut self, now: Instant) -> io::Result<()> {
-        deliver(&mut self.engine, &mut self.pool, &self.device)?;
+        self.delivery.take_from(&mut self.engine, &mut self.pool, &self.device)?;
+        self.delivery.flush(&mut self.pool, &self.device)?;
         loop {
             let Some(room) = self.outbox.room() else {
                 self.send_round(now)?;
@@ -391,18 +418,28 @@ fn take_letter<const SLOTS: usize>(
     }
 }
 
-/// Writes what is ready to the device.
-fn deliver<const SLOTS: usize>(engine: &mut Engine, pool: &mut Pool<SLOTS>, device: &TunDevice) -> io::Result<()> {
-    while let Some(slot) = engine.poll_deliver() {
-        let written = pool.packet(&slot).map_or(Ok(()), |packet| device.write(packet.as_bytes()));
-        pool.put(slot);
-        match written {
-            Ok(()) | Err(WriteError::Full | WriteError::Down) => {}
-            Err(WriteError::Malformed) => log_debug!(Topic::Tuntap, "the kernel refused a packet of the peer's"),
-            Err(WriteError::Gone(why)) => return Err(why),
-        }
+/// Reads the next packet; `None` when none waits.
+fn read_packet(device: &TunDevice, cutter: Option<&mut Cutter>, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    let Some(cutter) = cutter else { return device.read(buffer) };
+    if let Some(len) = cutter.next(buffer) {
+        return Ok(Some(len));
     }
-    Ok(())
+    let Some(read) = device.read(cutter.room())? else { return Ok(None) };
+    if !cutter.take(read) {
+        log_debug!(Topic::Tuntap, "{} handed over {read} bytes that are no packet", device.name());
+    }
+    // Nothing of what cannot be cut, which is an empty packet to the engine and dropped there.
+    Ok(Some(cutter.next(buffer).unwrap_or(0)))
+}
+
+/// What the worker has done, for the log.
+impl Worker {
+    /// Packets from the device and to it, and system calls made to carry them.
+    pub(super) fn work(&self) -> (u64, u64, u64) {
+        let sockets = self.links.iter().flatten().map(LinkPort::calls).sum::<u64>();
+        let calls = sockets.wrapping_add(self.device.calls()).wrapping_add(self.reactor.calls());
+        (self.packets_in, self.delivery.packets(), calls)
+    }
 }
 
 pub(super) fn link_token(index: usize) -> Token {

@@ -3,6 +3,7 @@
 
 mod addresses;
 mod both_protocols;
+mod bulk;
 mod carry;
 mod ending;
 mod mistakes;

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Transfers as fast as the machine can: that they arrive whole, and how few system calls they take.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration as StdDuration;
+
+use mlvpn::lab::namespace::Namespace;
+use mlvpn::lab::tcp::{fill_pattern, first_difference};
+use mlvpn_tests::configuration::protocol2::with_keys;
+use mlvpn_tests::configuration::{Configuration, Family};
+use mlvpn_tests::daemon::Daemon;
+use mlvpn_tests::network::{Network, Side, tunnel_address};
+use nix::sys::signal::Signal;
+
+use crate::{configurations, start_both};
+
+/// Enough for some ten thousand packets, which leave the handshakes' share small.
+const BYTES: u64 = 24 << 20;
+
+/// Writes of a program that copies a file.
+const CHUNK: usize = 64 << 10;
+
+/// A transfer that stands still for this long never moves again.
+const SILENCE_LIMIT: StdDuration = StdDuration::from_secs(60);
+
+/// System calls a packet may take, counted at both of the tunnel's edges.
+const MOST_CALLS_PER_PACKET: f64 = 0.15;
+
+/// Sends [`BYTES`] of a known pattern through the tunnel, and sees that each arrives as it was.
+fn transfer(from: &Namespace, to: &Namespace, address: IpAddr) {
+    let listener = to.run(|| TcpListener::bind((address, 0))).expect("a namespace").expect("the address is there");
+    let port = listener.local_addr().expect("a bound socket").port();
+    let connect = || TcpStream::connect_timeout(&(address, port).into(), SILENCE_LIMIT);
+    let mut outgoing = from.run(connect).expect("a namespace").expect("a connection through the tunnel");
+    let (mut incoming, _) = listener.accept().expect("the connection just made");
+    let sending = thread::spawn(move || {
+        outgoing.set_write_timeout(Some(SILENCE_LIMIT))?;
+        let mut chunk = vec![0; CHUNK];
+        for position in (0..BYTES).step_by(CHUNK) {
+            fill_pattern(&mut chunk, position);
+            outgoing.write_all(&chunk)?;
+        }
+        outgoing.shutdown(Shutdown::Write)
+    });
+    incoming.set_read_timeout(Some(SILENCE_LIMIT)).expect("a socket");
+    let (mut chunk, mut position) = (vec![0; CHUNK], 0);
+    loop {
+        let len = incoming.read(&mut chunk).expect("the connection stands");
+        if len == 0 {
+            break;
+        }
+        assert_eq!(first_difference(&chunk[..len], position), None, "after {position} bytes");
+        position += len as u64;
+    }
+    assert_eq!(position, BYTES);
+    sending.join().expect("no panic").expect("all was sent");
+}
+
+/// Ends a daemon and reads what it says of its work: packets it carried both ways, and system calls.
+fn work(mut daemon: Daemon) -> (u64, u64) {
+    daemon.signal(Signal::SIGTERM);
+    assert!(daemon.expect_end().success());
+    let log = daemon.log();
+    let line = log.lines().find(|line| line.contains("packets carried: ")).expect("it says what it did");
+    let numbers: Vec<u64> = line
+        .rsplit("packets carried: ")
+        .next()
+        .into_iter()
+        .flat_map(|text| text.split(|letter: char| !letter.is_ascii_digit()))
+        .filter_map(|digits| digits.parse().ok())
+        .collect();
+    let [out, into, calls] = numbers[..] else { panic!("{line}") };
+    (out + into, calls)
+}
+
+fn check(network: &Network, both: (Daemon, Daemon), families: &[Family]) {
+    for &family in families {
+        transfer(&network.client, &network.server, tunnel_address(Side::Server, family));
+        transfer(&network.server, &network.client, tunnel_address(Side::Client, family));
+    }
+    for daemon in [both.0, both.1] {
+        let (packets, calls) = work(daemon);
+        let per_packet = calls as f64 / packets as f64;
+        println!("{packets} packets, {calls} system calls: {per_packet:.3} each");
+        assert!(packets > 2 * BYTES / 1500, "{packets} packets");
+        assert!(per_packet < MOST_CALLS_PER_PACKET, "{calls} system calls for {packets} packets");
+    }
+}
+
+fn with_ipv6((client, server): (Configuration, Configuration)) -> (Configuration, Configuration) {
+    (client.with("general", "ip6", "fd42::1/64"), server.with("general", "ip6", "fd42::2/64"))
+}
+
+#[test]
+fn bulk_by_protocol_2_arrives_whole_with_few_system_calls() {
+    let Some(network) = Network::wired(2) else { return };
+    let both = start_both(&network, &with_keys(2));
+    both.0.expect_calls(&["rtun_up l1", "rtun_up l2", "tuntap_up"]);
+    both.1.expect_calls(&["tuntap_up"]);
+    check(&network, both, &[Family::V4]);
+}
+
+#[test]
+fn bulk_by_the_classic_protocol_arrives_whole_with_few_system_calls() {
+    let Some(network) = Network::wired(1) else { return };
+    let both = start_both(&network, &with_ipv6(configurations(1)));
+    crate::await_up(&both, 1);
+    check(&network, both, &[Family::V4, Family::V6]);
+}
