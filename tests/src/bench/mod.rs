@@ -16,3 +16,4 @@ mod rivals;
 pub mod scenario;
 pub mod spread;
 pub mod system;
+pub mod wire;

@@ -8,11 +8,11 @@ use std::time::Duration as StdDuration;
 
 use mlvpn::lab::namespace::Namespace;
 use mlvpn::lab::tcp::{fill_pattern, first_difference};
+use mlvpn_tests::bench::wire::Work;
 use mlvpn_tests::configuration::protocol2::with_keys;
 use mlvpn_tests::configuration::{Configuration, Family};
 use mlvpn_tests::daemon::Daemon;
 use mlvpn_tests::network::{Network, Side, tunnel_address};
-use nix::sys::signal::Signal;
 
 use crate::{configurations, start_both};
 
@@ -58,31 +58,14 @@ fn transfer(from: &Namespace, to: &Namespace, address: IpAddr) {
     sending.join().expect("no panic").expect("all was sent");
 }
 
-/// Ends a daemon and reads what it says of its work: packets it carried both ways, and system calls.
-fn work(mut daemon: Daemon) -> (u64, u64) {
-    daemon.signal(Signal::SIGTERM);
-    assert!(daemon.expect_end().success());
-    let log = daemon.log();
-    let line = log.lines().find(|line| line.contains("packets carried: ")).expect("it says what it did");
-    let numbers: Vec<u64> = line
-        .rsplit("packets carried: ")
-        .next()
-        .into_iter()
-        .flat_map(|text| text.split(|letter: char| !letter.is_ascii_digit()))
-        .filter_map(|digits| digits.parse().ok())
-        .collect();
-    let [out, into, calls] = numbers[..] else { panic!("{line}") };
-    (out + into, calls)
-}
-
 fn check(network: &Network, both: (Daemon, Daemon), families: &[Family]) {
     for &family in families {
         transfer(&network.client, &network.server, tunnel_address(Side::Server, family));
         transfer(&network.server, &network.client, tunnel_address(Side::Client, family));
     }
     for daemon in [both.0, both.1] {
-        let (packets, calls) = work(daemon);
-        let per_packet = calls as f64 / packets as f64;
+        let work = Work::of_ended(daemon).expect("it says what it did");
+        let (Work { packets, calls }, per_packet) = (work, work.calls_per_packet());
         println!("{packets} packets, {calls} system calls: {per_packet:.3} each");
         assert!(packets > 2 * BYTES / 1500, "{packets} packets");
         assert!(per_packet < MOST_CALLS_PER_PACKET, "{calls} system calls for {packets} packets");
