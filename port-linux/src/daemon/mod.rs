@@ -12,6 +12,7 @@ mod failover;
 mod links;
 mod options;
 mod outbox;
+mod packets;
 mod peer_engine;
 mod reload;
 mod reports;
