@@ -866,3 +866,63 @@ fn the_corpus_is_read_as_its_names_say() {
     }
     assert!(replayed >= 10, "only {replayed} files in {}", folder.display());
 }
+
+/// What a user may want of a link, in the words of mlvpn.conf.
+const POLICY: &str = "[lte]\ntier = 2\nweight = 20\nmetered = 1\nfallback_only = 1\nbandwidth_download = 5000000\n\
+    quota_day_soft = 500MB\nquota_day_hard = 1GB\nquota_month_hard = \"20 GB\"\nquota_month_start = 14\n";
+
+#[test]
+fn what_links_and_classes_are_used_for_reads_as_meant() {
+    let classes = "[class voip]\nproto = udp\nport = 5060, 10000-20000\ndscp = EF AF41\nduplicate = 1\ninteractive = 1\n\
+        [class backup]\nport = 873\nlink = lte\n";
+    let (config, reports) = accept(&format!("{CLIENT_2}{POLICY}{classes}"));
+    assert_eq!(reports, [""; 0]);
+    let lte = config.link("lte").expect("it is there");
+    assert_eq!((lte.tier, lte.weight, lte.metered, lte.fallback_only), (2, Some(20), true, true));
+    assert_eq!((lte.bandwidth_download, lte.month_start), (5_000_000, 14));
+    assert_eq!((lte.day.soft, lte.day.hard), (Some(500_000_000), Some(1_000_000_000)));
+    assert_eq!((lte.month.soft, lte.month.hard), (None, Some(20_000_000_000)));
+    let [voip, backup] = &config.classes[..] else { panic!("{:?}", config.classes) };
+    assert_eq!((voip.name.as_str(), voip.rule.protocols.as_slice()), ("voip", &[17][..]));
+    assert_eq!(voip.rule.ports.as_slice(), [(5060, 5060), (10_000, 20_000)]);
+    assert_eq!(voip.rule.dscps.as_slice(), [46, 34]);
+    assert!(voip.rule.duplicate && voip.rule.interactive && voip.rule.link.is_none());
+    assert_eq!(backup.rule.link.as_deref(), Some("lte"));
+}
+
+#[test]
+fn what_is_wrong_with_links_and_classes_is_said_with_line_and_remedy() {
+    let lines = CLIENT_2.lines().count();
+    for (text, expected) in [
+        (
+            "[class a]\nport = 99999\nlink = dsl",
+            format!("error: f:{}: [class a] port: value 1 is not one this option can have", lines + 2),
+        ),
+        (
+            "[class a]\nport = 1\nlink = nowhere",
+            format!("error: f:{}: [class a] link: there is no link called nowhere", lines + 3),
+        ),
+        ("[lte]\nquota_day_hard = 5", format!("error: f:{}: [lte] quota_day_hard: not an amount of data", lines + 2)),
+    ] {
+        let said = refuse(&format!("{CLIENT_2}{text}\n"));
+        assert!(said.iter().any(|report| report.starts_with(&expected)), "{expected}\n{said:#?}");
+    }
+    for (text, expected) in [
+        ("[class a]\nlink = lte\n[lte]", format!("warning: f:{}: [class a] every packet belongs to it", lines + 1)),
+        (
+            "[class a]\nport = 1",
+            format!("warning: f:{}: [class a] says nothing of what to do with its packets", lines + 1),
+        ),
+        (
+            "[lte]\nquota_day_soft = 2GB\nquota_day_hard = 1GB",
+            format!("warning: f:{}: [lte] quota_day_soft: larger than the hard", lines + 2),
+        ),
+    ] {
+        let (_, said) = accept(&format!("{CLIENT_2}{text}\n"));
+        assert!(said.iter().any(|report| report.starts_with(&expected)), "{expected}\n{said:#?}");
+    }
+    let said = refuse(&format!("{SERVER_2}[class a]\nport = 1\nlink = a\n"));
+    assert!(said.iter().any(|report| report.contains("a server's links are its clients'")), "{said:#?}");
+    let (_, said) = accept(&format!("{CLIENT}tier = 2\n"));
+    assert!(said.iter().any(|report| report.contains("tier: not used with protocol classic")), "{said:#?}");
+}

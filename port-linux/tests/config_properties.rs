@@ -10,6 +10,7 @@ use mlvpn::config::{
 };
 use mlvpn::script::LinkName;
 use mlvpn_core::state::identity::{SecretKey, SharedSecret};
+use mlvpn_core::words::policy::Limits;
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
@@ -84,6 +85,7 @@ fn general() -> impl Strategy<Value = General> {
         ip4_routes: routes.0,
         ip6_routes: routes.1,
         mtu: words.5,
+        quota_file: None,
     })
 }
 
@@ -102,6 +104,13 @@ fn link(number: usize) -> impl Strategy<Value = Link> {
         loss_tolerance_percent: limits.2,
         latency_tolerance_ms: limits.3,
         fallback_only: limits.4,
+        bandwidth_download: 0,
+        weight: None,
+        tier: 1,
+        metered: false,
+        day: Limits::default(),
+        month: Limits::default(),
+        month_start: 1,
     })
 }
 
@@ -118,6 +127,7 @@ fn classic_config() -> impl Strategy<Value = Config> {
         general,
         links: vec![first, second],
         peers: Vec::new(),
+        classes: Vec::new(),
         filters,
     })
 }

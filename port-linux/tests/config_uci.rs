@@ -253,10 +253,6 @@ fn what_is_said_in_vain_is_warned_about() {
             "mlvpn:8: [link wan] password: unknown option; it belongs into a section of type tunnel",
         ),
         (
-            with("option weight 5"),
-            "mlvpn:8: [link wan] weight: not acted on yet by this version; leave it for a later version, or remove the line",
-        ),
-        (
             with("option timeout 5\n option timeout 6"),
             "mlvpn:9: [link wan] timeout: given on line 8, too; this value counts; remove the lines that do not count",
         ),
@@ -382,8 +378,8 @@ fn several_tunnels_have_their_own_links_and_classes() {
     let (tunnels, _) = accept(&format!("{first}\n{other}\n{class}"));
     let links = |tunnel: &Tunnel| tunnel.config.links.iter().map(|link| link.name.clone()).collect::<Vec<_>>();
     assert_eq!(tunnels.iter().map(links).collect::<Vec<_>>(), [["wan"], ["wwan"]]);
-    assert_eq!(tunnels[1].classes[0].rule.dscps.as_slice(), [46]);
-    assert!(tunnels[0].classes.is_empty());
+    assert_eq!(tunnels[1].config.classes[0].rule.dscps.as_slice(), [46]);
+    assert!(tunnels[0].config.classes.is_empty());
 }
 
 #[test]
@@ -399,4 +395,21 @@ fn every_option_of_the_list_is_checked_by_its_kind() {
         let named = format!(" {}: not a value this option can have; give ", uci.name);
         assert!(said.iter().any(|report| report.contains(&named)), "{}: {said:?}", uci.name);
     }
+}
+
+#[test]
+fn links_and_classes_mean_what_they_mean_in_mlvpn_conf() {
+    let text = format!(
+        "{}config link 'lte'\n\toption tier 2\n\toption weight 20\n\toption metered 1\n\toption quota_month_hard '20 GB'\n\
+         \toption rate_down 40mbit\nconfig class voip\n\tlist proto udp\n\tlist port 5060\n\toption link lte\n",
+        shortest()
+    );
+    let (tunnels, reports) = accept(&text);
+    assert_eq!(reports, [""; 0]);
+    let config = &tunnels[0].config;
+    let lte = config.link("lte").expect("it is there");
+    assert_eq!((lte.tier, lte.weight, lte.metered), (2, Some(20), true));
+    assert_eq!((lte.month.hard, lte.bandwidth_download), (Some(20_000_000_000), 5_000_000));
+    assert_eq!(config.classes[0].rule.link.as_deref(), Some("lte"));
+    assert_eq!(tunnels[0].links[2].policy.tier, 2);
 }

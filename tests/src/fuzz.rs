@@ -17,6 +17,7 @@ use mlvpn_core::tunnel::{Arrival, Config};
 use mlvpn_core::words::ecn::Ecn;
 use mlvpn_core::words::ids::{FlowId, LinkId, Medium, Order};
 use mlvpn_core::words::limits::{CLASSIC_HEADER, EGRESS_SLOTS, MAX_DATAGRAM, MAX_MTU, MIN_MTU, PACKET_CAPACITY, TAG};
+use mlvpn_core::words::policy::LinkPolicy;
 use mlvpn_core::words::time::{Duration, Instant};
 use smoltcp::wire::{Ipv4Packet, Ipv6Packet};
 
@@ -196,6 +197,7 @@ impl Run {
             loss_tolerance: bits >> 1,
             latency_tolerance: Duration::from_millis(u64::from(bits)),
             fallback_only: bits & 8 != 0,
+            policy: LinkPolicy { tier: bits >> 4, weight: bits, is_metered: bits & 1 != 0, ..LinkPolicy::default() },
         };
         match bits & 7 {
             0 => self.end.tunnel.close_link(id),

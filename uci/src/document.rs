@@ -13,7 +13,7 @@ use crate::value::Expected;
 pub fn markdown(out: &mut dyn Write) -> fmt::Result {
     out.write_str(
         "# Options\n\nMade from the list in [src/options/table.rs](src/options/table.rs) by `MLVPN_BLESS=1 cargo test -p mlvpn-uci`.\n\
-         *later*: read and checked, but nothing is done with it so far. *restart*: a change takes effect when mlvpn starts again.\n",
+         *restart*: a change takes effect when mlvpn starts again.\n",
     )?;
     for section in SectionKind::UCI {
         write!(out, "\n## `config {}`", section.uci_type())?;
@@ -21,7 +21,7 @@ pub fn markdown(out: &mut dyn Write) -> fmt::Result {
             SectionKind::General => out.write_str(", `[general]`")?,
             SectionKind::Link => out.write_str(", `[NAME]`")?,
             SectionKind::Peer => out.write_str(", `[peer NAME]`")?,
-            SectionKind::Class => {}
+            SectionKind::Class => out.write_str(", `[class NAME]`")?,
             SectionKind::OpenMptcProuter => out.write_str(" (OpenMPTCProuter's)")?,
         }
         out.write_str(
@@ -60,9 +60,6 @@ fn row(out: &mut dyn Write, spec: &OptionSpec) -> fmt::Result {
     write!(out, " | {} | {}", spec.since, spec.help)?;
     if spec.takes == Takes::Restart {
         out.write_str("; *restart*")?;
-    }
-    if spec.in_uci.is_some_and(|uci| !uci.acts) {
-        out.write_str("; *later*")?;
     }
     out.write_str(" |\n")
 }
@@ -120,12 +117,9 @@ fn member(out: &mut dyn Write, spec: &OptionSpec, uci: &InUci) -> fmt::Result {
         Absent::General => out.write_str(", \"default_in_words\": \"the tunnel's\"")?,
         Absent::Unset => {}
     }
-    for (name, holds) in [
-        ("list", uci.is_list),
-        ("secret", uci.kind.is_secret()),
-        ("restart", spec.takes == Takes::Restart),
-        ("later", !uci.acts),
-    ] {
+    for (name, holds) in
+        [("list", uci.is_list), ("secret", uci.kind.is_secret()), ("restart", spec.takes == Takes::Restart)]
+    {
         if holds {
             write!(out, ", \"{name}\": true")?;
         }

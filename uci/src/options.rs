@@ -19,7 +19,7 @@ pub enum SectionKind {
     Link,
     /// One peer of protocol 2, called NAME: `[peer NAME]`, `config peer 'NAME'`.
     Peer,
-    /// Packets that are treated alike: `config class 'NAME'`. Not in mlvpn.conf.
+    /// Packets that are treated alike, with protocol 2: `[class NAME]`, `config class 'NAME'`.
     Class,
     /// OpenMPTCProuter's form of a tunnel: `config mlvpn 'general'`. Not in mlvpn.conf.
     OpenMptcProuter,
@@ -27,7 +27,7 @@ pub enum SectionKind {
 
 impl SectionKind {
     /// Every kind of mlvpn.conf.
-    pub const ALL: [Self; 3] = [Self::General, Self::Link, Self::Peer];
+    pub const ALL: [Self; 4] = [Self::General, Self::Link, Self::Peer, Self::Class];
 
     /// Every kind of UCI.
     pub const UCI: [Self; 5] = [Self::General, Self::Link, Self::Peer, Self::Class, Self::OpenMptcProuter];
@@ -39,7 +39,8 @@ impl SectionKind {
             Self::General => "in [general]",
             Self::Link => "in the section of a link",
             Self::Peer => "in the section of a peer",
-            Self::Class | Self::OpenMptcProuter => "in /etc/config/mlvpn",
+            Self::Class => "in the section of a class",
+            Self::OpenMptcProuter => "in /etc/config/mlvpn",
         }
     }
 
@@ -120,7 +121,7 @@ pub enum ValueKind {
         /// What `yes` means.
         yes: u32,
     },
-    /// A time with its unit, `s`, `ms`, `min` or `h`. UCI only, as is all that follows.
+    /// A time with its unit, `s`, `ms`, `min` or `h`. UCI only, as are rates, endpoints and networks.
     Duration {
         /// Which unit a number without one has, and in which the limits are.
         unit: TimeUnit,
@@ -160,7 +161,10 @@ impl ValueKind {
     /// True where spaces are part of the value. Everywhere else MLVPN 2.3.5 takes unquoted spaces out, and so do we.
     #[must_use]
     pub const fn keeps_spaces(self) -> bool {
-        matches!(self, Self::Path | Self::Routes4 | Self::Routes6 | Self::Networks)
+        matches!(
+            self,
+            Self::Path | Self::Routes4 | Self::Routes6 | Self::Networks | Self::IpProtocol | Self::Ports | Self::Dscp
+        )
     }
 
     /// True where the value is base64, which may end in `=` without quotes: no file of MLVPN 2.3.5 has such options.
@@ -217,8 +221,6 @@ pub struct InUci {
     pub default: Absent,
     /// Whether it is a list.
     pub is_list: bool,
-    /// Whether anything is done with it so far; what is not is said at start.
-    pub acts: bool,
 }
 
 /// One option.
@@ -400,7 +402,7 @@ mod tests {
     #[test]
     fn what_is_read_at_start_only_is_that_of_2_3_5_and_what_the_protocol_hangs_on() {
         let start_only: Vec<_> = conf().filter(|spec| spec.takes == Takes::Restart).map(|spec| spec.name).collect();
-        let expected = "protocol private_key statuscommand interface_name tuntap control_unix_path control_bind_host control_bind_port";
+        let expected = "protocol private_key statuscommand interface_name tuntap control_unix_path control_bind_host control_bind_port quota_file";
         assert_eq!(start_only, expected.split_whitespace().collect::<Vec<_>>());
     }
 

@@ -8,7 +8,7 @@ use crate::package::Package;
 use crate::value::{self, MAX_VALUE_BYTES, Value};
 
 /// Values of one list in a class. Nobody's rule names more; [`ClassRule::read`] says when one does.
-pub const MAX_MATCHES: usize = 16;
+pub const MAX_MATCHES: usize = 8;
 /// Bytes of a link's name, as in mlvpn.conf.
 pub const MAX_LINK_NAME_BYTES: usize = 64;
 

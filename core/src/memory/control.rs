@@ -8,6 +8,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::words::policy::Stop;
+
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Control {
@@ -49,6 +51,38 @@ pub enum Control {
     Close,
     /// What arrived over a link.
     Report(Report),
+    /// How the link this arrives on is to be used in both directions. Only a client says that.
+    Terms(Terms),
+    /// The terms are followed.
+    TermsReply {
+        /// Of the terms.
+        number: u8,
+    },
+}
+
+/// What a client wants of one of its links. The default is what a server assumes that was told nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// Counts the changes, and wraps: later ones are ahead by less than 128.
+    pub number: u8,
+    /// 1 to 9: the link joins when those of lower tiers are full or down.
+    pub tier: u8,
+    /// Its share beside links of the same tier, 1 to 100; 0 for none in particular.
+    pub weight: u8,
+    /// It carries data only while no other link does.
+    pub is_backup: bool,
+    /// Data costs money.
+    pub is_metered: bool,
+    /// What its quota makes of it.
+    pub stop: Stop,
+    /// The most that the server is to send, in bytes per second; 0 for any.
+    pub rate: u64,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { number: 0, tier: 1, weight: 0, is_backup: false, is_metered: false, stop: Stop::None, rate: 0 }
+    }
 }
 
 /// What a receiver says of the packets of one link: which arrived and which are missing, and how long they took.
@@ -150,6 +184,26 @@ pub fn parse(body: &[u8]) -> Result<(Frames, &[u8]), Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn terms_come_back_as_they_went_in_and_unknown_stops_are_refused() {
+        let terms = Terms {
+            number: u8::MAX,
+            tier: 9,
+            weight: 100,
+            is_backup: true,
+            is_metered: true,
+            stop: Stop::Hard,
+            rate: u64::MAX,
+        };
+        let frames = Frames::from_iter([Control::Terms(terms), Control::TermsReply { number: 7 }]);
+        let mut body = [0; 32];
+        let len = emit(&frames, &mut body).unwrap();
+        assert_eq!(&body[..len], [19, 10, 255, 9, 100, 1, 1, 2, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1, 11, 7]);
+        assert_eq!(parse(&body[..len]), Ok((frames, &[][..])));
+        body[7] = 3;
+        assert_eq!(parse(&body[..len]), Err(Malformed));
+    }
 
     fn longest() -> Control {
         let gap = Gap { after: u16::MAX, len: u16::MAX };

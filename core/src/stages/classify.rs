@@ -132,6 +132,7 @@ fn frame_class(frame: &[u8], len: u16, key: &FlowKey) -> Class {
         ecn: Ecn::NotEct,
         kind: Kind::Other,
         ordered: true,
+        is_urgent: false,
     }
 }
 
@@ -206,6 +207,7 @@ impl Ip {
             ecn: Ecn::from_traffic_class(self.traffic_class),
             kind,
             ordered: true,
+            is_urgent: false,
         }
     }
 }

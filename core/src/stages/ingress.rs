@@ -156,6 +156,21 @@ impl<const CAPACITY: usize> Ingress<CAPACITY> {
         }
     }
 
+    /// Groups with bulk.
+    #[must_use]
+    pub fn bulk_groups(&self) -> usize {
+        self.bulk_line.len()
+    }
+
+    /// Lets the next group of bulk have its turn before the one whose turn it is, whose packet cannot leave yet. What
+    /// that one may send in a round stays the same, and no round ends by it.
+    pub fn pass_over(&mut self) {
+        if let Some(index) = self.bulk_line.pop_front() {
+            // There is room: it was in the line.
+            let _ = self.bulk_line.push_back(index);
+        }
+    }
+
     /// The next packet that the queue dropped.
     pub fn poll_dropped(&mut self) -> Option<Slot> {
         self.entries.pop(&mut self.dropped)
@@ -346,6 +361,7 @@ mod tests {
             ecn: Ecn::NotEct,
             kind: Kind::Other,
             ordered: true,
+            is_urgent: false,
         }
     }
 
@@ -517,7 +533,9 @@ mod tests {
             for (ports, protocol, ecn, ordered) in
                 [(None, None, Ecn::NotEct, false), (Some((0, 0xffff)), Some(255), Ecn::Ect1, true)]
             {
-                let class = Class { flow: 0xdead_beef, ports, len: 1, protocol, dscp: 63, ecn, kind, ordered };
+                let is_urgent = !ordered;
+                let class =
+                    Class { flow: 0xdead_beef, ports, len: 1, protocol, dscp: 63, ecn, kind, ordered, is_urgent };
                 bench.push(&class, millis(1_000_000));
                 let popped = bench.pop(millis(1_000_007)).unwrap();
                 assert_eq!(popped.class, class);

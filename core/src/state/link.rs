@@ -12,6 +12,7 @@ use crate::state::flows::{Flow, NonceCounter, PeerFlows};
 use crate::words::drops::DropReason;
 use crate::words::event::{DownCause, Health};
 use crate::words::ids::{FlowId, Order};
+use crate::words::policy::LinkPolicy;
 use crate::words::time::{Duration, Instant};
 
 /// A client asks this often (MLVPN 2.3: its one-second timer).
@@ -52,6 +53,8 @@ pub struct LinkSettings {
     pub latency_tolerance: Duration,
     /// Use the link only when no other is in the aggregate.
     pub fallback_only: bool,
+    /// What else it is to be used for; only protocol 2 follows it.
+    pub policy: LinkPolicy,
 }
 
 impl Default for LinkSettings {
@@ -63,6 +66,7 @@ impl Default for LinkSettings {
             loss_tolerance: 100,
             latency_tolerance: Duration::from_millis(1_000),
             fallback_only: false,
+            policy: LinkPolicy::default(),
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod keys;
 pub mod link;
 pub mod mtu;
 mod noise;
+pub mod overflow;
 pub mod path;
 pub mod rate;
 pub mod replay;

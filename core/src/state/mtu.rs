@@ -43,8 +43,9 @@ pub struct MtuSearch {
     is_known: bool,
     /// The size that is on its way.
     trial: Option<Trial>,
-    /// When to confirm the proved size.
+    /// When to confirm the proved size, and how often.
     confirm_at: Instant,
+    confirm_every: Duration,
     /// When to try larger sizes again.
     raise_at: Instant,
 }
@@ -69,6 +70,7 @@ impl MtuSearch {
             is_known: false,
             trial: None,
             confirm_at: now,
+            confirm_every: CONFIRM,
             raise_at: now + RAISE,
         }
     }
@@ -109,7 +111,7 @@ impl MtuSearch {
         }
         if size >= self.proved {
             self.proved = size;
-            self.confirm_at = now + CONFIRM;
+            self.confirm_at = now + self.confirm_every;
         }
         self.is_known |= !self.is_searching();
     }
@@ -136,10 +138,15 @@ impl MtuSearch {
         self.raise_at = now;
     }
 
+    /// Has proved sizes proved again only as often as larger ones are tried, where every padded probe costs money.
+    pub const fn confirm_seldom(&mut self, is_seldom: bool) {
+        self.confirm_every = if is_seldom { RAISE } else { CONFIRM };
+    }
+
     /// The interface's MTU changed, or the path did: search again.
     pub fn restart(&mut self, ceiling: u16, now: Instant) {
-        let proved = self.proved;
-        *self = Self::new(ceiling, now);
+        let (proved, confirm_every) = (self.proved, self.confirm_every);
+        *self = Self { confirm_every, ..Self::new(ceiling, now) };
         self.proved = proved.min(self.ceiling).min(BASE);
     }
 

@@ -7,6 +7,7 @@
 
 mod facts;
 mod probing;
+mod terms;
 
 use core::net::SocketAddr;
 
@@ -16,6 +17,8 @@ use crate::state::link::{LinkSettings, Phase, Role, Traffic};
 use crate::state::mtu::MtuSearch;
 use crate::words::event::{DownCause, Health};
 use crate::words::time::{Duration, Instant};
+
+use terms::Accord;
 
 /// A path that carried data lately is probed this often, for its round trip and its life.
 const BUSY_INTERVAL: Duration = Duration::from_millis(250);
@@ -73,6 +76,7 @@ enum Answer {
     Probe { id: u16 },
     Challenge { token: u64 },
     Size { len: u16 },
+    Terms { number: u8 },
 }
 
 impl From<Answer> for Control {
@@ -81,6 +85,7 @@ impl From<Answer> for Control {
             Answer::Probe { id } => Self::ProbeReply { id },
             Answer::Challenge { token } => Self::ChallengeReply { token },
             Answer::Size { len } => Self::SizeReply { len },
+            Answer::Terms { number } => Self::TermsReply { number },
         }
     }
 }
@@ -129,6 +134,7 @@ pub struct Path {
     answers: heapless::Deque<(Answer, Place), ANSWERS>,
     /// The goodbye to say: [`Control::Leave`] or [`Control::Close`].
     leaving: Option<Control>,
+    accord: Accord,
     traffic: Traffic,
     disconnects: u64,
     down_cause: DownCause,
@@ -176,6 +182,7 @@ impl Path {
             last_data: Instant::ORIGIN,
             answers: heapless::Deque::new(),
             leaving: None,
+            accord: Accord::new(&settings),
             traffic: Traffic::default(),
             disconnects: 0,
             down_cause: DownCause::Closed,
@@ -186,6 +193,7 @@ impl Path {
     pub fn open(&mut self, place: Option<Place>, interface_mtu: u16, now: Instant) {
         self.place = place;
         self.mtu = MtuSearch::new(interface_mtu, now);
+        self.mtu.confirm_seldom(self.is_metered());
         self.start_probing(now);
     }
 
@@ -208,6 +216,7 @@ impl Path {
     /// Changes what a user may set.
     pub fn configure(&mut self, settings: LinkSettings) {
         self.settings = settings;
+        self.renew_terms();
         self.judge();
     }
 
@@ -226,6 +235,7 @@ impl Path {
     /// A new session begins: its counters start at 0, and a path that waits for answers asks at once.
     pub fn new_session(&mut self, now: Instant) {
         self.newest = None;
+        self.accord.new_session();
         self.loss = LossWindow::new();
         if self.phase != Phase::Closed {
             self.probe_at = now;
@@ -239,6 +249,7 @@ impl Path {
         self.unheard = 0;
         self.traffic.received_packets = self.traffic.received_packets.saturating_add(1);
         self.traffic.received_bytes = self.traffic.received_bytes.saturating_add(sign.bytes as u64);
+        self.count(sign.bytes, Some(sign.from));
         if !sign.is_current {
             return;
         }
@@ -301,6 +312,8 @@ impl Path {
             Control::ProbeReply { id } => self.handle_reply(id, from, now),
             Control::ChallengeReply { token } => self.handle_proof(token, now),
             Control::SizeReply { len } => self.mtu.answered(self.ip_len(len), now),
+            Control::Terms(terms) => self.take_terms(terms, from),
+            Control::TermsReply { number } => self.settle_terms(number),
             Control::Leave if self.phase == Phase::Up => {
                 self.leave_up(DownCause::PeerLeft);
                 self.start_probing(now);
@@ -324,6 +337,9 @@ impl Path {
         let to = self.place.filter(|_| self.phase != Phase::Closed)?;
         if let Some(frame) = self.leaving.take() {
             return Some(Errand { frame, to, pad_to: 0 });
+        }
+        if let Some(errand) = self.say_terms(to, now) {
+            return Some(errand);
         }
         if now >= self.probe_at && self.may_probe() {
             return Some(Errand { frame: self.send_probe(now), to, pad_to: 0 });
@@ -358,7 +374,8 @@ impl Path {
         let probe = self.place.filter(|_| self.may_probe()).map(|_| self.probe_at);
         let size = self.place.filter(|_| self.may_measure()).map(|_| self.mtu.deadline());
         let timeout = (self.phase == Phase::Up).then(|| self.dead_at());
-        [challenge, probe, size, timeout].into_iter().flatten().min()
+        let terms = self.place.and_then(|_| self.terms_at());
+        [challenge, probe, size, timeout, terms].into_iter().flatten().min()
     }
 
     /// The IP packet that carries a UDP payload of `len` bytes on this path.

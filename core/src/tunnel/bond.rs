@@ -13,7 +13,17 @@ use crate::words::drops::{DropReason, Drops};
 use crate::words::ecn::Ecn;
 use crate::words::ids::{Medium, Order};
 use crate::words::limits::MAX_MTU;
+use crate::words::rules::Rules;
 use crate::words::time::Instant;
+
+/// How packets come in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry<'a> {
+    /// Any link could carry them.
+    pub(super) is_up: bool,
+    /// What is done with classes of packets, if anything.
+    pub(super) rules: Option<&'a Rules>,
+}
 
 /// Queues and reorder buffer of one tunnel: up to `WINDOW` packets each, in `DOMAINS` orders.
 #[derive(Debug)]
@@ -49,13 +59,20 @@ impl<const WINDOW: usize, const DOMAINS: usize> Bond<WINDOW, DOMAINS> {
         !self.ingress.is_full()
     }
 
-    /// Takes a packet from the device; `is_up` says whether any link could carry it. One that is too big becomes the
+    /// Takes a packet from the device. One that is too big becomes the
     /// answer to its sender.
-    pub(super) fn send<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot, is_up: bool, now: Instant) {
+    pub(super) fn send<const SLOTS: usize>(
+        &mut self,
+        pool: &mut Pool<SLOTS>,
+        slot: Slot,
+        entry: Entry<'_>,
+        now: Instant,
+    ) {
         let Some(packet) = pool.packet_mut(&slot) else { return self.drop_slot(pool, slot, DropReason::Malformed) };
         match classify(packet.as_bytes(), self.medium, self.mtu, &self.key) {
-            Ok(_) if !is_up => self.drop_slot(pool, slot, DropReason::NoLink),
-            Ok(class) => {
+            Ok(_) if !entry.is_up => self.drop_slot(pool, slot, DropReason::NoLink),
+            Ok(mut class) => {
+                class.is_urgent = entry.rules.is_some_and(|rules| rules.action(&class).interactive);
                 clamp(packet.as_mut_bytes(), self.medium, self.mtu);
                 if let Err(slot) = self.ingress.push(slot, &class, now) {
                     self.drop_slot(pool, slot, DropReason::QueueFull);
@@ -75,6 +92,16 @@ impl<const WINDOW: usize, const DOMAINS: usize> Bond<WINDOW, DOMAINS> {
     /// What is to be sent next.
     pub(super) fn peek(&self) -> Option<Next> {
         self.ingress.peek()
+    }
+
+    /// Groups of flows with bulk.
+    pub(super) fn bulk_groups(&self) -> usize {
+        self.ingress.bulk_groups()
+    }
+
+    /// Lets other bulk leave before what is next.
+    pub(super) fn pass_over(&mut self) {
+        self.ingress.pass_over();
     }
 
     /// Takes the next packet to send.

@@ -22,7 +22,7 @@ use crate::words::limits::{EGRESS_SLOTS, MAX_LINKS};
 use crate::words::network::{MAX_ALLOWED, Network};
 use crate::words::time::{Duration, Instant};
 
-use super::bond::Bond;
+use super::bond::{Bond, Entry};
 use super::config::Config;
 use super::events::Told;
 use super::random::Random;
@@ -189,7 +189,7 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
     /// [`Tunnel::poll_deliver`].
     pub fn send<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot, now: Instant) {
         let is_up = self.is_up();
-        self.bond.send(pool, slot, is_up, now);
+        self.bond.send(pool, slot, Entry { is_up, rules: None }, now);
     }
 
     /// Seals the next datagram into `out`, which should hold

@@ -27,6 +27,8 @@ pub struct Class {
     pub kind: Kind,
     /// Whether the receiver may hold the packet to restore order.
     pub ordered: bool,
+    /// A rule says that somebody waits for the packet.
+    pub is_urgent: bool,
 }
 
 /// What a packet does for its connection, as far as one packet tells.
@@ -46,9 +48,10 @@ pub enum Kind {
 }
 
 impl Class {
-    /// Whether somebody likely waits for just this packet: it opens a connection, only acknowledges, or is small.
+    /// Whether somebody likely waits for just this packet: it opens a connection, only acknowledges, is small, or a rule
+    /// says so.
     #[must_use]
     pub const fn is_small(&self) -> bool {
-        self.len <= SMALL || matches!(self.kind, Kind::BareAck | Kind::Opening)
+        self.len <= SMALL || self.is_urgent || matches!(self.kind, Kind::BareAck | Kind::Opening)
     }
 }

@@ -8,4 +8,6 @@ pub mod event;
 pub mod ids;
 pub mod limits;
 pub mod network;
+pub mod policy;
+pub mod rules;
 pub mod time;

@@ -32,6 +32,8 @@ pub struct Changes {
     pub peers_changed: Vec<String>,
     /// The peers that stay are in another order, which is the order in which a client tries them.
     pub peers_reordered: bool,
+    /// The classes differ.
+    pub classes: bool,
     /// The list of filters differs.
     pub filters: bool,
 }
@@ -64,7 +66,11 @@ impl Config {
     /// What has to change for `newer` to hold where `self` does.
     #[must_use]
     pub fn changes(&self, newer: &Self) -> Changes {
-        let mut changes = Changes { filters: self.filters != newer.filters, ..Changes::default() };
+        let mut changes = Changes {
+            filters: self.filters != newer.filters,
+            classes: self.classes != newer.classes,
+            ..Changes::default()
+        };
         for (name, differs) in differences(&self.general, &newer.general) {
             let start_only = options::find(SectionKind::General, name).is_some_and(|spec| spec.takes == Takes::Restart);
             match (differs, start_only) {
@@ -111,7 +117,7 @@ impl Config {
 }
 
 /// Each option of `[general]` and whether it differs.
-fn differences(old: &General, new: &General) -> [(&'static str, bool); 22] {
+fn differences(old: &General, new: &General) -> [(&'static str, bool); 23] {
     [
         ("mode", old.mode != new.mode),
         ("protocol", old.protocol != new.protocol),
@@ -135,6 +141,7 @@ fn differences(old: &General, new: &General) -> [(&'static str, bool); 22] {
         ("ip4_routes", old.ip4_routes != new.ip4_routes),
         ("ip6_routes", old.ip6_routes != new.ip6_routes),
         ("mtu", old.mtu != new.mtu),
+        ("quota_file", old.quota_file != new.quota_file),
     ]
 }
 

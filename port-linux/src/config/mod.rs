@@ -8,6 +8,7 @@
 mod addresses;
 mod changes;
 mod checks;
+mod classes;
 mod file;
 pub mod ini;
 mod mtu;
@@ -36,8 +37,8 @@ pub(crate) use mtu::USUAL_PATH_MTU;
 pub use report::{MAX_REPORTS, Report, Severity};
 pub use secret::{PrivateKey, Secret};
 pub use types::{
-    Cidr, Filter, General, Link, MAX_FILTERS, MAX_LINK_NAME_BYTES, MAX_LINKS, MAX_PEER_NAME_BYTES, MAX_PEERS, Mode,
-    Peer, Protocol,
+    Cidr, Class, Filter, General, Link, MAX_FILTERS, MAX_LINK_NAME_BYTES, MAX_LINKS, MAX_PEER_NAME_BYTES, MAX_PEERS,
+    Mode, Peer, Protocol,
 };
 
 use report::Reports;
@@ -55,6 +56,9 @@ pub struct Config {
     /// The peers of protocol 2 in the order of the file, no two of one name, at most [`MAX_PEERS`]; none with the classic
     /// protocol. A client has at least one, and they are its servers in the order in which to try them.
     pub peers: Vec<Peer>,
+    /// Classes of packets in the order of the file, with protocol 2, at most
+    /// [`MAX_RULES`](mlvpn_core::words::rules::MAX_RULES); each that names a link names one of these, and only a client's do.
+    pub classes: Vec<Class>,
     /// Its filters in the order of the file, at most [`MAX_FILTERS`]; each names one of the links.
     pub filters: Vec<Filter>,
 }

@@ -12,9 +12,10 @@ use super::report::{Report, Reports, Severity};
 use super::secret::Secret;
 use super::types::{Filter, General, Link, MAX_FILTERS, MAX_LINK_NAME_BYTES, MAX_LINKS, Mode, Protocol};
 use super::values::SectionReader;
-use super::{Config, checks, peers, protocol};
+use super::{Config, checks, classes, peers, protocol};
 use crate::interface::InterfaceName;
 use crate::script::LinkName;
+use mlvpn_core::words::policy::Limits;
 
 /// The name of the one section that is neither a link nor a peer nor holds filters.
 pub(crate) const GENERAL: &str = "general";
@@ -36,8 +37,12 @@ pub(crate) fn config(file: &Arc<str>, document: &Document, reports: &mut Reports
         (Protocol::Two, Some(general)) => peers::read(file, document, &peers::Own { general, mode }, reports),
         _ => Vec::new(),
     };
+    let classes = match protocol {
+        Protocol::Two => classes::read(file, document, (&links, mode), reports),
+        Protocol::Classic => Vec::new(),
+    };
     let filters = filters(file, document, &links, reports);
-    let config = Config { general: general?, links, peers, filters };
+    let config = Config { general: general?, links, peers, classes, filters };
     checks::sockets(file, document, &config, reports);
     checks::mtu(file, document, &config, reports);
     checks::cleartext(file, document, &config, reports);
@@ -98,6 +103,7 @@ fn general(
         ip4_routes: read.routes::<Ipv4Addr>("ip4_routes"),
         ip6_routes: read.routes::<Ipv6Addr>("ip6_routes"),
         mtu: read.number_if_given("mtu").and_then(|mtu| u16::try_from(mtu).ok()),
+        quota_file: read.path("quota_file"),
     }
 }
 
@@ -142,7 +148,8 @@ fn links(file: &Arc<str>, document: &Document, above: &Above<'_>, reports: &mut 
 }
 
 fn is_link(section: &Section, protocol: Protocol) -> bool {
-    section.name != GENERAL && !section.holds_filters() && !protocol::is_peer(section, protocol)
+    let is_class = protocol == Protocol::Two && classes::name(section).is_some();
+    section.name != GENERAL && !section.holds_filters() && !protocol::is_peer(section, protocol) && !is_class
 }
 
 fn report_name(file: &Arc<str>, section: &Section, reports: &mut Reports) {
@@ -187,7 +194,16 @@ fn link(file: &Arc<str>, section: &Section, above: &Above<'_>, reports: &mut Rep
         ),
         latency_tolerance_ms: read.number("latency_tolerence", above.inherit(|general| general.latency_tolerance_ms)),
         fallback_only: read.flag("fallback_only"),
+        bandwidth_download: read.number("bandwidth_download", 0),
+        weight: read.number_if_given("weight").and_then(|weight| u8::try_from(weight).ok()),
+        tier: small(read.number("tier", 1)),
+        metered: read.flag("metered"),
+        day: Limits { soft: read.volume("quota_day_soft"), hard: read.volume("quota_day_hard") },
+        month: Limits { soft: read.volume("quota_month_soft"), hard: read.volume("quota_month_hard") },
+        month_start: small(read.number("quota_month_start", 1)),
     };
+    report_unused_policy(above, &mut read);
+    report_quotas(&link, &mut read);
     match (above.mode, above.protocol) {
         (Some(Mode::Server), _) => report_missing_server(&link, &mut read),
         (Some(Mode::Client), Protocol::Classic) => report_missing_client(&link, &mut read),
@@ -195,6 +211,48 @@ fn link(file: &Arc<str>, section: &Section, above: &Above<'_>, reports: &mut Rep
         (Some(Mode::Client), Protocol::Two) | (None, _) => {}
     }
     link
+}
+
+/// The table caps what is read with this below 256.
+fn small(number: u32) -> u8 {
+    u8::try_from(number).unwrap_or(u8::MAX)
+}
+
+/// Options that are a client's of protocol 2.
+const POLICY: [&str; 9] = [
+    "bandwidth_download",
+    "weight",
+    "tier",
+    "metered",
+    "quota_day_soft",
+    "quota_day_hard",
+    "quota_month_soft",
+    "quota_month_hard",
+    "quota_month_start",
+];
+
+/// The client says what its links are used for, and the server follows; the classic protocol has no words for it.
+fn report_unused_policy(above: &Above<'_>, read: &mut SectionReader<'_>) {
+    let (message, advice) = match (above.protocol, above.mode) {
+        (Protocol::Classic, _) => ("not used with protocol classic", "set protocol = 2, or remove the line"),
+        (_, Some(Mode::Server)) => ("not used by a server, which follows its clients", "set it on the client"),
+        _ => return,
+    };
+    for name in POLICY {
+        if let Some((_, entry)) = read.find(name) {
+            read.warn(entry, message, advice);
+        }
+    }
+}
+
+fn report_quotas(link: &Link, read: &mut SectionReader<'_>) {
+    for (limits, soft) in [(link.day, "quota_day_soft"), (link.month, "quota_month_soft")] {
+        if limits.soft.zip(limits.hard).is_some_and(|(soft, hard)| soft > hard)
+            && let Some((_, entry)) = read.find(soft)
+        {
+            read.warn(entry, "larger than the hard quota, so it has no effect", "make it the smaller one");
+        }
+    }
 }
 
 fn report_missing_server(link: &Link, read: &mut SectionReader<'_>) {

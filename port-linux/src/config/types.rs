@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use mlvpn_core::state::identity::{PublicKey, SharedSecret};
 use mlvpn_core::tunnel::peer::config::Network;
+use mlvpn_core::words::policy::Limits;
+use mlvpn_uci::policy::ClassRule;
 
 use super::secret::{PrivateKey, Secret};
 use crate::device::DeviceKind;
@@ -126,6 +128,8 @@ pub struct General {
     pub ip6_routes: Vec<Cidr<Ipv6Addr>>,
     /// Largest packet of the device in bytes, 576 to 1500; absent: computed from the links.
     pub mtu: Option<u16>,
+    /// Keeps what links carried of their quotas.
+    pub quota_file: Option<PathBuf>,
 }
 
 /// A section that is a link. On a server `bindport` is always present, on a client of the classic protocol `remotehost`
@@ -154,9 +158,30 @@ pub struct Link {
     pub latency_tolerance_ms: u32,
     /// Used only while every other link is down.
     pub fallback_only: bool,
+    /// Bytes per second that are to be received at the most; 0: not known. This and what follows is a client's of
+    /// protocol 2.
+    pub bandwidth_download: u32,
+    /// Share beside links of the same tier, 1 to 100; absent: none in particular.
+    pub weight: Option<u8>,
+    /// 1 to 9: it joins when links of lower tiers are full or down.
+    pub tier: u8,
+    /// Data costs money.
+    pub metered: bool,
+    /// What it may carry in a day.
+    pub day: Limits,
+    /// And in a month.
+    pub month: Limits,
+    /// The day on which the month begins, 1 to 28.
+    pub month_start: u8,
 }
 
 impl Link {
+    /// Whether what it carries is limited.
+    #[must_use]
+    pub fn has_quota(&self) -> bool {
+        (self.day, self.month) != (Limits::default(), Limits::default())
+    }
+
     /// True when both links can use the same socket and session: their addresses do not differ.
     #[must_use]
     pub fn same_path(&self, other: &Self) -> bool {
@@ -189,6 +214,15 @@ pub struct Peer {
     /// [`MAX_ALLOWED`](mlvpn_core::tunnel::peer::config::MAX_ALLOWED). Any when empty, which on a server of several
     /// peers it is not; there no network overlaps one of another peer.
     pub allowed: Vec<Network>,
+}
+
+/// A `[class NAME]` of protocol 2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Class {
+    /// NAME; UCI's may be empty.
+    pub name: String,
+    /// Which packets, and what to do with them.
+    pub rule: ClassRule,
 }
 
 /// One line of `[filters]`: packets that match go through the link while it is up. The first match counts.

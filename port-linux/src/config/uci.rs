@@ -15,13 +15,14 @@ mod sections;
 use std::path::Path;
 use std::sync::Arc;
 
+use mlvpn_core::words::rules::MAX_RULES;
 use mlvpn_uci::options::SectionKind;
 use mlvpn_uci::package::{self, Entry, Package, Section};
 use mlvpn_uci::policy::{ClassRule, LinkPolicy};
 use zeroize::Zeroizing;
 
-use super::Config;
 use super::report::{Report, Reports, quotable};
+use super::{Class, Config, classes};
 use sections::Placed;
 
 /// Sections and options beyond these are nobody's router; they bound the work, which for each option goes through all.
@@ -51,8 +52,6 @@ pub struct Tunnel {
     pub config: Config,
     /// What it cannot say of the links, in the order of [`Config::links`].
     pub links: Vec<Link>,
-    /// Its classes in the order of the file.
-    pub classes: Vec<Class>,
 }
 
 /// What UCI says of a link besides.
@@ -67,15 +66,6 @@ pub struct Link {
     pub takes_address: bool,
     /// What the link is to be used for.
     pub policy: LinkPolicy,
-}
-
-/// A class of packets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Class {
-    /// The section's name; empty when it has none.
-    pub name: String,
-    /// Which packets, and what to do with them.
-    pub rule: ClassRule,
 }
 
 /// The enabled tunnels with the warnings about the file, or what is wrong with it.
@@ -171,9 +161,9 @@ fn one(
     if had_errors || context.reports.has_errors() {
         return None;
     }
-    let config = lowered.read(file, context.reports)?;
-    let classes = classes(file, package, &owned, &config, context.reports);
-    Some(Tunnel { name: tunnel.name.clone(), config, links: lowered.links, classes })
+    let mut config = lowered.read(file, context.reports)?;
+    config.classes = classes(file, package, &owned, &config, context.reports);
+    Some(Tunnel { name: tunnel.name.clone(), config, links: lowered.links })
 }
 
 fn classes(
@@ -183,28 +173,25 @@ fn classes(
     config: &Config,
     reports: &mut Reports,
 ) -> Vec<Class> {
-    let mut classes = Vec::new();
+    let mut found = Vec::new();
     for section in owned.iter().filter(|section| section.kind == SectionKind::Class) {
         let Ok(rule) = ClassRule::read(package, section.index) else {
             let advice = "join neighbouring ports to ranges, or make it two classes";
             reports.push(section.report(Report::error(file, "a list has more than 16 values", advice)));
             continue;
         };
-        if rule.does_nothing() {
-            let advice = "add link, duplicate or interactive";
-            reports.push(section.report(Report::warning(file, "says nothing of what to do with its packets", advice)));
+        for (option, report) in classes::faults(file, &rule, (&config.links, Some(config.general.mode))) {
+            let report = section.report(report);
+            reports.push(match option {
+                Some(option) => report.at(section.line_of(option)).about(option),
+                None => report,
+            });
         }
-        if rule.matches_all() {
-            let advice = "add proto, port or dscp";
-            reports.push(section.report(Report::warning(file, "every packet belongs to it", advice)));
+        if found.len() == MAX_RULES {
+            reports.push(section.report(Report::error(file, format!("more than {MAX_RULES} classes"), "join some")));
+            break;
         }
-        if let Some(link) = rule.link.as_deref().filter(|link| config.link(link).is_none()) {
-            let names: Vec<_> = config.links.iter().map(|link| quotable(&link.name)).collect();
-            let advice = format!("the links are {}", names.join(", "));
-            let report = Report::error(file, format!("there is no link called {}", quotable(link)), advice);
-            reports.push(section.report(report).at(section.line_of("link")).about("link"));
-        }
-        classes.push(Class { name: section.name.clone(), rule });
+        found.push(Class { name: section.name.clone(), rule });
     }
-    classes
+    found
 }

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use mlvpn_uci::policy::MAX_MATCHES;
+use mlvpn_uci::value::{self, Expected, Value};
 use zeroize::Zeroizing;
 
 use super::addresses::{Routable, parse_cidr};
@@ -225,6 +227,40 @@ impl<'a> SectionReader<'a> {
             self.warn(entry, "neither 0 nor 1; 1 is used", "write 0 or 1");
         }
         number.unwrap_or(0) != 0
+    }
+
+    /// An amount of data in bytes.
+    pub(crate) fn volume(&mut self, name: &str) -> Option<u64> {
+        let kind = spec(self.kind, name).kind;
+        let (word, entry) = self.trimmed(name)?;
+        match value::read(kind, &word) {
+            Some(Value::Bytes(bytes)) => Some(bytes),
+            _ => {
+                self.fail(entry, "not an amount of data", format!("give {}", Expected(kind)));
+                None
+            }
+        }
+    }
+
+    /// Each word of a list, separated by commas or spaces; one that is no value of its option is an error.
+    pub(crate) fn list(&mut self, name: &str, mut take: impl FnMut(Value<'_>) -> bool) {
+        let kind = spec(self.kind, name).kind;
+        let Some((_, entry)) = self.find(name) else { return };
+        let text = entry.text();
+        let mut fits = true;
+        for (word, number) in text.split([',', ' ', '\t']).filter(|word| !word.is_empty()).zip(1u32..) {
+            match value::read(kind, word) {
+                Some(value) => fits &= take(value),
+                None => {
+                    let message = format!("value {number} is not one this option can have");
+                    self.fail(entry, message, format!("give {}", Expected(kind)));
+                }
+            }
+        }
+        if !fits {
+            let advice = "join neighbouring ports to ranges, or make it two classes";
+            self.fail(entry, format!("more than {MAX_MATCHES} values"), advice);
+        }
     }
 
     /// A port; 0 reads as absent.

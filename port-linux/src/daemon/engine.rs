@@ -12,6 +12,8 @@ use mlvpn_core::words::drops::Drops;
 use mlvpn_core::words::event::{DownCause, Event, Health};
 use mlvpn_core::words::ids::LinkId;
 use mlvpn_core::words::limits::MAX_LINKS;
+use mlvpn_core::words::policy::Usage;
+use mlvpn_core::words::rules::Rules;
 use mlvpn_core::words::time::{Duration, Instant};
 
 use super::client::Client;
@@ -85,6 +87,30 @@ impl Engine {
                 engine.set_link(id, settings);
             }),
             Self::Server(server) => server.set_link(id, settings, now),
+        }
+    }
+
+    /// Has every peer's packets be treated by these rules. Only protocol 2 does.
+    pub(super) fn set_rules(&mut self, rules: &Rules) {
+        match self {
+            Self::Classic(_) => {}
+            Self::Client(client) => client.both_mut().for_each(|engine| engine.set_rules(rules.clone())),
+            Self::Server(server) => server.set_rules(rules),
+        }
+    }
+
+    /// What a client's link of protocol 2 has carried of its quota.
+    pub(super) fn usage(&self, id: LinkId) -> Option<Usage> {
+        match self {
+            Self::Client(client) => client.active.usage(id),
+            Self::Classic(_) | Self::Server(_) => None,
+        }
+    }
+
+    /// Tells what such a link has carried.
+    pub(super) fn set_usage(&mut self, id: LinkId, usage: Usage) {
+        if let Self::Client(client) = self {
+            client.both_mut().for_each(|engine| engine.set_usage(id, usage));
         }
     }
 

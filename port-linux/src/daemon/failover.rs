@@ -86,6 +86,7 @@ impl Worker {
         for link in self.config.links.clone() {
             self.add_link(link, now);
         }
+        self.follow_rules();
         Ok(())
     }
 
@@ -125,11 +126,14 @@ impl Worker {
         while let Some((source, event)) = self.engine.poll_event() {
             self.report(source, event, now);
         }
+        self.note_usage();
         let Engine::Client(client) = &mut self.engine else { return Ok(()) };
         let mut left: Box<ServerEngine> = std::mem::replace(&mut client.active, scout);
         left.clear(&mut self.pool);
         self.failover.active = 0;
         self.failover.scout_at = None;
+        (0..self.links.len()).for_each(|index| self.restore_usage(index));
+        self.follow_rules();
         for link in self.config.links.clone() {
             let configured = self.in_use(link);
             if let Some(port) = self.links.iter_mut().flatten().find(|port| port.config.name == configured.name) {

@@ -14,6 +14,7 @@ mod options;
 mod outbox;
 mod packets;
 mod peer_engine;
+mod quota;
 mod reload;
 mod reports;
 mod resolver;

@@ -11,6 +11,7 @@ use mlvpn_core::words::drops::Drops;
 use mlvpn_core::words::event::Event;
 use mlvpn_core::words::ids::LinkId;
 use mlvpn_core::words::limits::MAX_LINKS;
+use mlvpn_core::words::rules::Rules;
 use mlvpn_core::words::time::Instant;
 
 use super::engine::{LinkFacts, WINDOW, classic_facts, facts, repairs};
@@ -100,6 +101,12 @@ impl PeerEngine {
         match self {
             Self::Two(engine) => engine.set_blocked(socket, blocked),
             Self::Classic(tunnel) => tunnel.set_blocked(LinkId::new(socket.into()), blocked),
+        }
+    }
+
+    pub(super) fn set_rules(&mut self, rules: &Rules) {
+        if let Self::Two(engine) = self {
+            engine.set_rules(rules.clone());
         }
     }
 

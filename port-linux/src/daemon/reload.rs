@@ -111,6 +111,7 @@ impl Worker {
                 }
             }
         }
+        self.follow_rules();
         self.forget_links();
         self.refresh_mtu();
         self.show_title();
@@ -162,6 +163,7 @@ impl Worker {
     /// Says goodbye on a link and forgets it.
     pub(super) fn leave(&mut self, name: &str, now: Instant) -> std::io::Result<()> {
         let Some(index) = self.place_of(name) else { return Ok(()) };
+        self.note_usage();
         log_info!(Topic::Config, "{name}: removed or changed");
         self.engine.leave_link(LinkId::new(index));
         self.pump(now)?;
@@ -172,6 +174,12 @@ impl Worker {
             self.left.insert(port.config.name, port.meter);
         }
         Ok(())
+    }
+
+    /// Has the engine follow the classes.
+    pub(super) fn follow_rules(&mut self) {
+        let rules = settings::rules(&self.config, |name| self.place_of(name).map(LinkId::new));
+        self.engine.set_rules(&rules);
     }
 
     pub(super) fn place_of(&self, name: &str) -> Option<usize> {

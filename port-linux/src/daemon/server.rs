@@ -25,6 +25,7 @@ use mlvpn_core::tunnel::{self, Arrival, Transmit};
 use mlvpn_core::words::drops::{DropReason, Drops};
 use mlvpn_core::words::ids::{LinkId, Medium};
 use mlvpn_core::words::network::Network;
+use mlvpn_core::words::rules::Rules;
 use mlvpn_core::words::time::Instant;
 
 use super::engine::LinkFacts;
@@ -89,6 +90,7 @@ pub(super) struct Server {
     ready: VecDeque<usize>,
     timers: BTreeSet<(Instant, usize)>,
     answers: VecDeque<(Transmit, [u8; MAX_INITIATION])>,
+    rules: Rules,
     drops: Drops,
     told_up: bool,
 }
@@ -108,6 +110,7 @@ impl Server {
             ready: VecDeque::new(),
             timers: BTreeSet::new(),
             answers: VecDeque::new(),
+            rules: Rules::default(),
             drops: Drops::new(),
             told_up: false,
         }
@@ -121,7 +124,7 @@ impl Server {
         let all = [Network::ALL_IPV4, Network::ALL_IPV6];
         let networks = if settings.networks.is_empty() { &all[..] } else { &settings.networks[..] };
         networks.iter().for_each(|network| self.routes.add(*network, place));
-        let (engine, secret) = match settings.credentials {
+        let (mut engine, secret) = match settings.credentials {
             Credentials::Two { public_key, secret, config } => {
                 match public_key {
                     Some(key) => drop(self.by_key.insert(*key.as_bytes(), place)),
@@ -135,6 +138,7 @@ impl Server {
                 (PeerEngine::Classic(engine), SharedSecret::none())
             }
         };
+        engine.set_rules(&self.rules);
         let name = settings.name;
         let member = Some(Member { name, secret, engine, deadline: None, is_ready: false, is_up: false });
         match self.members.get_mut(place) {
@@ -234,6 +238,12 @@ impl Server {
 
     pub(super) fn set_blocked(&mut self, socket: u8, blocked: bool) {
         self.each(|engine| engine.set_blocked(socket, blocked));
+    }
+
+    /// Has every peer's packets be treated by these rules, also those of peers that come.
+    pub(super) fn set_rules(&mut self, rules: &Rules) {
+        self.rules = rules.clone();
+        self.each(|engine| engine.set_rules(rules));
     }
 
     fn each(&mut self, mut act: impl FnMut(&mut PeerEngine)) {

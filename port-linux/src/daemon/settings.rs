@@ -11,8 +11,10 @@ use mlvpn_core::tunnel::gateway::Gateway;
 use mlvpn_core::tunnel::peer::Peer;
 use mlvpn_core::tunnel::peer::config::{ClientCredentials, Network, PeerConfig};
 use mlvpn_core::tunnel::{self, Tunnel};
-use mlvpn_core::words::ids::Medium;
+use mlvpn_core::words::ids::{LinkId, Medium};
 use mlvpn_core::words::limits::MAX_LINKS;
+use mlvpn_core::words::policy::{LinkPolicy, Quota};
+use mlvpn_core::words::rules::{Action, MAX_RULES, Rule, Rules};
 use mlvpn_core::words::time::Duration;
 
 use super::client::{Client, ServerEngine};
@@ -167,7 +169,36 @@ pub(super) fn link(link: &Link) -> LinkSettings {
         loss_tolerance: link.loss_tolerance_percent,
         latency_tolerance: Duration::from_millis(u64::from(link.latency_tolerance_ms)),
         fallback_only: link.fallback_only,
+        policy: LinkPolicy {
+            tier: link.tier,
+            weight: link.weight.unwrap_or(0),
+            is_metered: link.metered,
+            receive_bytes_per_sec: u64::from(link.bandwidth_download),
+            quota: Quota { day: link.day, month: link.month },
+        },
     }
+}
+
+/// The classes as the engine knows them; `place_of` says which link has a name. One that names a link that has no place is
+/// for none in particular.
+pub(super) fn rules(config: &Config, place_of: impl Fn(&str) -> Option<LinkId>) -> Rules {
+    let rules = config.classes.iter().map(|class| {
+        let from = &class.rule;
+        let mut rule = Rule::default();
+        // Both have room for as many values, and the reader took no DSCP that is none.
+        let _ = rule.protocols.extend_from_slice(&from.protocols);
+        let _ = rule.ports.extend_from_slice(&from.ports);
+        for dscp in &from.dscps {
+            let _ = rule.match_dscp(*dscp);
+        }
+        rule.action = Action {
+            link: from.link.as_deref().and_then(&place_of),
+            duplicate: from.duplicate,
+            interactive: from.interactive,
+        };
+        rule
+    });
+    Rules(rules.take(MAX_RULES).collect())
 }
 
 /// What the status command is told, as written in the configuration.

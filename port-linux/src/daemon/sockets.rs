@@ -40,6 +40,7 @@ impl Worker {
             Some(place) => *place = Some(port),
             None => self.links.push(Some(port)),
         }
+        self.restore_usage(index);
         self.open_due_links(now);
     }
 

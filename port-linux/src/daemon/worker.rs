@@ -13,6 +13,7 @@ use super::engine::{Engine, WINDOW};
 use super::failover::Failover;
 use super::links::LinkPort;
 use super::outbox::Outbox;
+use super::quota::Quotas;
 use super::reload::Source;
 use super::resolver::Resolver;
 use super::service::{InterfaceState, LinkChange, Occasion, Service};
@@ -67,6 +68,7 @@ pub(super) struct Worker {
     pub(super) too_long: RateLimit,
     pub(super) trouble: RateLimit,
     pub(super) failover: Failover,
+    pub(super) quotas: Quotas,
     /// How many engines there were: a client's engines are numbered.
     pub(super) engines: u16,
     /// The device's MTU, in bytes.
@@ -132,6 +134,7 @@ impl Worker {
             too_long: RateLimit::new(Duration::from_secs(10)),
             trouble: RateLimit::new(Duration::from_secs(10)),
             failover: Failover::default(),
+            quotas: Quotas::open(config.general.quota_file.as_deref())?,
             engines: 0,
             mtu,
             is_ending: false,
@@ -159,9 +162,11 @@ impl Worker {
         for link in self.config.links.clone() {
             self.add_link(link, now);
         }
+        self.follow_rules();
         self.show_title();
         let carried = self.carry();
         let ended = carried.and(self.say_goodbye());
+        self.save_usage();
         self.tell_service();
         self.serve(Occasion::End);
         ended
@@ -179,6 +184,7 @@ impl Worker {
             }
             now = clock::now();
             self.engine.handle_timeout(now);
+            self.follow_quotas(now);
             self.open_due_links(now);
             self.pump(now)?;
             self.finish_cutting(now)?;
@@ -192,7 +198,8 @@ impl Worker {
         let retries = self.links.iter().flatten().filter_map(LinkPort::retry_at);
         let service = self.service.as_ref().and_then(|service| service.deadline());
         let ticks = self.ticks.as_ref().map(Ticks::deadline);
-        retries.chain(self.engine.deadline()).chain(self.failover.deadline()).chain(service).chain(ticks).min()
+        let others = service.into_iter().chain(ticks).chain(self.quota_deadline());
+        retries.chain(self.engine.deadline()).chain(self.failover.deadline()).chain(others).min()
     }
 
     fn handle(&mut self, event: Event) -> io::Result<()> {

@@ -32,7 +32,7 @@ pub fn uci(data: &[u8]) {
         let names = |link: &str| tunnel.config.link(link).is_some();
         assert_eq!(tunnel.links.len(), tunnel.config.links.len());
         assert!(tunnel.links.iter().all(|link| names(&link.name)), "what is said of a link that does not exist");
-        assert!(tunnel.classes.iter().all(|class| class.rule.link.as_deref().is_none_or(names)));
+        assert!(tunnel.config.classes.iter().all(|class| class.rule.link.as_deref().is_none_or(names)));
     }
 }
 

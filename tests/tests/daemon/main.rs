@@ -9,6 +9,7 @@ mod ending;
 mod mistakes;
 mod packets;
 mod peers;
+mod policies;
 mod protocol2;
 mod reload;
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use mlvpn_core::memory::classic;
-use mlvpn_core::memory::control::{self, Control, Gap, Report};
+use mlvpn_core::memory::control::{self, Control, Gap, Report, Terms};
 use mlvpn_core::memory::two::{
     COOKIE_MESSAGE, CookieMessage, DATA_HEADER, DATA_OVERHEAD, DataFlags, DataHeader, INITIATION_KEYS,
     INITIATION_SECRET, Initiation, MAX_INITIATION, MessageKind, NOISE_RESPONSE, Pattern, Payload, REFUSAL, RESPONSE,
@@ -15,6 +15,7 @@ use mlvpn_core::state::cookie::COOKIE_PERIOD;
 use mlvpn_core::state::handshake::{FEATURE_AES, FEATURES_OPTIONAL};
 use mlvpn_core::words::ids::{FlowId, Order, SessionIndex};
 use mlvpn_core::words::limits::{MAX_LINKS, TAG};
+use mlvpn_core::words::policy::Stop;
 
 use crate::ends::index;
 
@@ -236,7 +237,7 @@ fn the_data_header_is_as_documented() {
 
 #[test]
 fn the_control_frames_are_as_documented() {
-    let frames: [(Control, &str); 10] = [
+    let frames: [(Control, &str); 12] = [
         (Control::Probe { id: 1 }, "Probe"),
         (Control::ProbeReply { id: 1 }, "ProbeReply"),
         (Control::Challenge { token: 1 }, "Challenge"),
@@ -247,6 +248,8 @@ fn the_control_frames_are_as_documented() {
         (Control::Leave, "Leave"),
         (Control::Close, "Close"),
         (Control::Report(Report::default()), "Report"),
+        (Control::Terms(Terms::default()), "Terms"),
+        (Control::TermsReply { number: 1 }, "TermsReply"),
     ];
     let encoded = |frame: &Control| {
         let mut block = [0; 64];
@@ -258,8 +261,26 @@ fn the_control_frames_are_as_documented() {
     for ((frame, name), row) in frames.iter().zip(table("Control frames")) {
         // The length byte, the number, and a byte for each field whose value is small.
         let fields = row[2].split(' ').filter(|word| word.parse::<u8>().is_ok()).count();
-        assert!(*name == "Report" || encoded(frame).1 == 2 + fields, "{name}");
+        assert!(matches!(*name, "Report" | "Terms") || encoded(frame).1 == 2 + fields, "{name}");
     }
+}
+
+#[test]
+fn terms_are_as_documented() {
+    let terms =
+        Terms { number: 1, tier: 2, weight: 3, is_backup: true, is_metered: true, stop: Stop::Hard, rate: 0x7f };
+    let mut block = [0; 64];
+    let len = control::emit(&[Control::Terms(terms)], &mut block).expect("a short frame");
+    let expected: [(&str, &[u8]); 7] = [
+        ("number", &[1]),
+        ("tier", &[2]),
+        ("weight", &[3]),
+        ("backup", &[1]),
+        ("metered", &[1]),
+        ("stop", &[2]),
+        ("rate", &[0x7f]),
+    ];
+    assert_layout("Terms", &block[2..len], &expected);
 }
 
 #[test]

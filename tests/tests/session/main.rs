@@ -7,6 +7,7 @@ mod crowd;
 mod goodbyes;
 mod links;
 mod paths;
+mod policies;
 mod rekeying;
 mod restarts;
 mod schedules;

@@ -75,6 +75,9 @@ pub const OPTIONS: &[OptionSpec] = &[
     option(General, "mtu", V::Number { min: 576, max: 1500 },
         Computed("the largest packet that fits the links unfragmented"), "Largest packet the device takes")
         .unit("bytes").uci(),
+    option(General, "quota_file", V::Path, Unset,
+        "File that keeps what links carried of their quotas while mlvpn does not run (client, protocol 2)").start_only()
+        .uci(),
 
     uci_only(Link, "enabled", V::Flag, Is(1), "0: leave this link out"),
     uci_only(Link, "tunnel", TUNNEL_NAME, Computed("the only tunnel"), "The tunnel this link belongs to"),
@@ -95,8 +98,9 @@ pub const OPTIONS: &[OptionSpec] = &[
     option(Link, "bandwidth_upload", V::Number { min: 0, max: u32::MAX }, Is(0),
         "What the link can send; sets its share of the traffic; 0: not known").unit("bytes per second")
         .uci().uci_name("rate_up", &[]).uci_kind(V::Rate),
-    uci_only(Link, "rate_down", V::Rate, Is(0), "What the link can receive, the most it is asked for; 0: not known")
-        .not_yet(),
+    option(Link, "bandwidth_download", V::Number { min: 0, max: u32::MAX }, Is(0),
+        "What the link can receive, the most the server sends (client, protocol 2); 0: not known").unit("bytes per second")
+        .uci().uci_name("rate_down", &[]).uci_kind(V::Rate),
     option(Link, "timeout", V::Number { min: 2, max: ATOI_MAX }, Inherited, "Silent for this long, the link is down")
         .unit("seconds").uci().uci_kind(TIMEOUT),
     option(Link, "loss_tolerence", PERCENT, Inherited,
@@ -107,17 +111,21 @@ pub const OPTIONS: &[OptionSpec] = &[
         .aliases(&["latency_tolerance"]).uci().uci_name("latency_tolerance", &["latency_tolerence"]).uci_kind(LATENCY),
     option(Link, "fallback_only", V::Flag, Is(0), "1: used only while every other link is down")
         .uci().uci_name("backup", &["fallback_only"]),
-    uci_only(Link, "weight", WEIGHT, Computed("what the link is measured to carry"),
-        "Share of the traffic, against the other links' weights").not_yet(),
-    uci_only(Link, "tier", TIER, Is(1), "A link of a higher tier joins when those of lower ones are full or down")
-        .not_yet(),
-    uci_only(Link, "metered", V::Flag, Is(0), "1: data costs money: no probing for speed, rare keepalives").not_yet(),
-    uci_only(Link, "quota_day_soft", V::Volume, Unset, "Beyond this much a day the link is used as a backup").not_yet(),
-    uci_only(Link, "quota_day_hard", V::Volume, Unset, "Beyond this much a day the link is not used").not_yet(),
-    uci_only(Link, "quota_month_soft", V::Volume, Unset, "Beyond this much a month the link is used as a backup")
-        .not_yet(),
-    uci_only(Link, "quota_month_hard", V::Volume, Unset, "Beyond this much a month the link is not used").not_yet(),
-    uci_only(Link, "quota_month_start", DAY_OF_MONTH, Is(1), "Day on which the month of the quota begins").not_yet(),
+    option(Link, "weight", WEIGHT, Computed("what the link is measured to carry"),
+        "Share of what all links of its tier have room for, against their weights (client, protocol 2)").uci(),
+    option(Link, "tier", TIER, Is(1),
+        "A link of a higher tier joins when those of lower ones are full or down (client, protocol 2)").uci(),
+    option(Link, "metered", V::Flag, Is(0),
+        "1: data costs money: rare probes, no duplicates (client, protocol 2)").uci(),
+    option(Link, "quota_day_soft", V::Volume, Unset,
+        "Beyond this much a day the link is used as a backup (client, protocol 2)").uci(),
+    option(Link, "quota_day_hard", V::Volume, Unset,
+        "Beyond this much a day the link is not used (client, protocol 2)").uci(),
+    option(Link, "quota_month_soft", V::Volume, Unset,
+        "Beyond this much a month the link is used as a backup (client, protocol 2)").uci(),
+    option(Link, "quota_month_hard", V::Volume, Unset,
+        "Beyond this much a month the link is not used (client, protocol 2)").uci(),
+    option(Link, "quota_month_start", DAY_OF_MONTH, Is(1), "Day on which the month of the quota begins").uci(),
 
     uci_only(Peer, "enabled", V::Flag, Is(1), "0: leave this peer out"),
     uci_only(Peer, "tunnel", TUNNEL_NAME, Computed("the only tunnel"), "The tunnel this peer belongs to"),
@@ -137,12 +145,13 @@ pub const OPTIONS: &[OptionSpec] = &[
 
     uci_only(Class, "enabled", V::Flag, Is(1), "0: leave this class out"),
     uci_only(Class, "tunnel", TUNNEL_NAME, Computed("the only tunnel"), "The tunnel this class belongs to"),
-    uci_only(Class, "proto", V::IpProtocol, Computed("any"), "IP protocols of the packets").list().not_yet(),
-    uci_only(Class, "port", V::Ports, Computed("any"), "Ports of the packets, at either end").list().not_yet(),
-    uci_only(Class, "dscp", V::Dscp, Computed("any"), "DSCPs of the packets").list().not_yet(),
-    uci_only(Class, "link", V::Section(SectionName::Link), Unset, "Send them through this link while it is up").not_yet(),
-    uci_only(Class, "duplicate", V::Flag, Is(0), "1: send them through two links, the first copy counts").not_yet(),
-    uci_only(Class, "interactive", V::Flag, Is(0), "1: send them first, through the link that is soonest there").not_yet(),
+    option(Class, "proto", V::IpProtocol, Computed("any"), "IP protocols of the packets").uci().list(),
+    option(Class, "port", V::Ports, Computed("any"), "Ports of the packets, at either end").uci().list(),
+    option(Class, "dscp", V::Dscp, Computed("any"), "DSCPs of the packets").uci().list(),
+    option(Class, "link", V::Section(SectionName::Link), Unset, "Send them through this link while it is up (client)")
+        .uci(),
+    option(Class, "duplicate", V::Flag, Is(0), "1: send them through two links, the first copy counts").uci(),
+    option(Class, "interactive", V::Flag, Is(0), "1: send them first, through the link that is soonest there").uci(),
 
     uci_only(OpenMptcProuter, "enable", V::Flag, Is(0), "1: start this tunnel"),
     uci_only(OpenMptcProuter, "password", V::Password, Required, "Shared secret; the same on both sides"),
@@ -208,7 +217,7 @@ impl OptionSpec {
     /// UCI has it, as mlvpn.conf has it but for what follows.
     const fn uci(mut self) -> Self {
         let Self { name, kind, default, .. } = self;
-        self.in_uci = Some(InUci { name, aliases: &[], kind, default, is_list: false, acts: true });
+        self.in_uci = Some(InUci { name, aliases: &[], kind, default, is_list: false });
         self
     }
 
@@ -237,14 +246,6 @@ impl OptionSpec {
     const fn list(mut self) -> Self {
         if let Some(uci) = &mut self.in_uci {
             uci.is_list = true;
-        }
-        self
-    }
-
-    /// Read and checked, but nothing is done with it so far.
-    const fn not_yet(mut self) -> Self {
-        if let Some(uci) = &mut self.in_uci {
-            uci.acts = false;
         }
         self
     }

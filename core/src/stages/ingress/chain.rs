@@ -34,6 +34,7 @@ mod mark {
     pub(super) const KIND: u8 = 0b11;
     pub(super) const ORDERED: u8 = 0b100;
     pub(super) const HAS_PORTS: u8 = 0b1000;
+    pub(super) const URGENT: u8 = 0b1_0000;
 }
 
 impl Entry {
@@ -54,6 +55,7 @@ impl Entry {
         let (source_port, destination_port) = class.ports.unwrap_or_default();
         let ordered = if class.ordered { mark::ORDERED } else { 0 };
         let has_ports = if class.ports.is_some() { mark::HAS_PORTS } else { 0 };
+        let urgent = if class.is_urgent { mark::URGENT } else { 0 };
         Self {
             flow: class.flow,
             since: ticks(now),
@@ -64,7 +66,7 @@ impl Entry {
             slot: Some(slot),
             protocol: class.protocol,
             traffic_class: class.dscp << 2 | class.ecn.bits(),
-            marks: class.kind as u8 | ordered | has_ports,
+            marks: class.kind as u8 | ordered | has_ports | urgent,
         }
     }
 
@@ -79,6 +81,7 @@ impl Entry {
             ecn: Ecn::from_traffic_class(self.traffic_class),
             kind: kind(self.marks & mark::KIND),
             ordered: self.marks & mark::ORDERED != 0,
+            is_urgent: self.marks & mark::URGENT != 0,
         }
     }
 }

@@ -83,7 +83,8 @@ impl Group {
             return false;
         }
         let large = if class.is_small() { 0 } else { u32::from(class.len) };
-        let may_overtake = matches!(class.kind, Kind::BareAck | Kind::Opening)
+        let may_overtake = class.is_urgent
+            || matches!(class.kind, Kind::BareAck | Kind::Opening)
             || self.has_sent_lately(now).saturating_add(large) <= LITTLE;
         let mut then = *self;
         then.refresh(round, is_contended);

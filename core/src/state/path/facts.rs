@@ -73,6 +73,7 @@ impl Path {
     pub fn count_sent(&mut self, bytes: usize) {
         self.traffic.sent_packets = self.traffic.sent_packets.saturating_add(1);
         self.traffic.sent_bytes = self.traffic.sent_bytes.saturating_add(bytes as u64);
+        self.count(bytes, self.place);
     }
 
     /// How often the path went down.

@@ -5,6 +5,7 @@ use crate::memory::control::Control;
 use crate::state::estimate::RoundTrip;
 use crate::state::link::{Phase, Role};
 use crate::words::event::{DownCause, Health};
+use crate::words::policy::Stop;
 use crate::words::time::{Duration, Instant};
 
 use super::{Answer, BUSY_INTERVAL, BUSY_SPAN, CHALLENGES, Errand, PROBES_KEPT, Path, Place};
@@ -14,6 +15,9 @@ const YOUNG_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Then this often.
 const PROBING_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The same where each probe costs money.
+const METERED_PROBING_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Probes at [`YOUNG_INTERVAL`].
 const YOUNG_PROBES: u8 = 4;
@@ -29,7 +33,7 @@ const ASKING_SPAN: Duration = Duration::from_secs(10);
 
 /// An idle path is probed this often, by the client, so that address translators keep its place (RFC 4787 demands two
 /// minutes of them; many give thirty seconds).
-const IDLE_INTERVAL: Duration = Duration::from_secs(25);
+pub(super) const IDLE_INTERVAL: Duration = Duration::from_secs(25);
 
 /// An unanswered probe is repeated after a round trip and four deviations (RFC 6298), but not sooner than this.
 const MIN_PATIENCE: Duration = Duration::from_millis(100);
@@ -80,7 +84,7 @@ impl Path {
     /// Whether path MTU probes are sent when their time has come: what is found is proved again only while it is used.
     pub(super) fn may_measure(&self) -> bool {
         let is_wanted = self.mtu.is_under_way() || self.is_busy(self.mtu.deadline());
-        self.phase == Phase::Up && self.health != Health::Silent && is_wanted
+        self.is_alive() && self.stop() < Stop::Hard && is_wanted
     }
 
     fn is_busy(&self, now: Instant) -> bool {
@@ -90,7 +94,7 @@ impl Path {
     /// When the path is dead if nothing is heard: its timeout is over, and enough probes went unanswered. An idle
     /// server's path is asked by its client, and is dead when that missed three times.
     pub(super) fn dead_at(&self) -> Instant {
-        let idle = if self.unheard > SILENT_AFTER { Duration::ZERO } else { IDLE_INTERVAL * 3 };
+        let idle = if self.unheard > SILENT_AFTER { Duration::ZERO } else { self.idle_interval() * 3 };
         self.last_heard + self.settings.timeout.max(idle)
     }
 
@@ -115,6 +119,7 @@ impl Path {
             Phase::Up if self.unanswered <= SILENT_PROBES => SILENT_INTERVAL,
             Phase::Up if self.unanswered <= SILENT_YOUNG_PROBES => YOUNG_INTERVAL,
             Phase::Waiting if self.unanswered <= YOUNG_PROBES => YOUNG_INTERVAL,
+            _ if self.is_metered() => METERED_PROBING_INTERVAL,
             _ => PROBING_INTERVAL,
         };
         self.probed_at = now;
@@ -135,7 +140,7 @@ impl Path {
         if self.place == Some(from) {
             self.come_up(now);
         }
-        self.probe_at = now + if self.is_busy(now) { BUSY_INTERVAL } else { IDLE_INTERVAL };
+        self.probe_at = now + if self.is_busy(now) { BUSY_INTERVAL } else { self.idle_interval() };
         self.judge();
     }
 

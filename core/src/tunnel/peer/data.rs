@@ -14,6 +14,7 @@ use crate::words::drops::DropReason;
 use crate::words::ids::LinkId;
 use crate::words::time::{Duration, Instant};
 
+use super::policy::Original;
 use super::{Member, ORDERED, Peer, SILENT, tier};
 
 /// Resends may take this part of what is sent, in 256ths: a tenth.
@@ -22,30 +23,33 @@ const RESEND_SHARE: u64 = 26;
 /// Resends in a row that the share need not cover yet, in bytes: a burst of 40 full packets.
 const RESEND_BURST: u64 = 60_000;
 
-/// A link that may carry the next packet.
-#[derive(Clone, Copy, Debug)]
-struct Lane {
-    link: LinkId,
-    /// When its pace allows the next packet.
-    free_at: Instant,
-    /// Its one-way time beside that of the first lane, in microseconds.
-    delay: i64,
-}
-
 /// A thin packet waits this long for its link's pace rather than to take a slower link, so that a flow of small packets
 /// stays on one link while that has room, and in order.
 const THIN_WAIT: Duration = Duration::from_millis(5);
 
-impl Lane {
-    /// As [`Lane::arrival`], for a thin packet: it leaves at once, and only a link that is behind its pace is avoided.
-    fn soonest(&self, now: Instant) -> i64 {
-        let behind = self.free_at.since(now).saturating_sub(THIN_WAIT).micros();
-        i64::try_from(behind).unwrap_or(i64::MAX).saturating_add(self.delay)
-    }
+/// A link that may carry the next packet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lane {
+    pub(super) link: LinkId,
+    /// When its pace allows the next packet.
+    pub(super) free_at: Instant,
+    /// Its one-way time beside that of the first lane, in microseconds.
+    pub(super) delay: i64,
+    /// See [`Path::rank`](crate::state::path::Path::rank).
+    pub(super) rank: u8,
+    /// Its share; 0 for none in particular.
+    pub(super) weight: u8,
+}
 
-    /// When a packet that is given to the lane now arrives, beside others, in microseconds.
-    fn arrival(&self, now: Instant) -> i64 {
-        i64::try_from(self.free_at.since(now).micros()).unwrap_or(i64::MAX).saturating_add(self.delay)
+/// Lanes, one for each link at the most.
+pub(super) type Lanes<const LINKS: usize> = heapless::Vec<Lane, LINKS>;
+
+impl Lane {
+    /// When a packet that is given to the lane now arrives, beside others, in microseconds, if waiting `grace` for its pace
+    /// counts for nothing.
+    fn arrival(&self, grace: Duration, now: Instant) -> i64 {
+        let wait = self.free_at.since(now).saturating_sub(grace).micros();
+        i64::try_from(wait).unwrap_or(i64::MAX).saturating_add(self.delay)
     }
 }
 
@@ -59,11 +63,14 @@ enum Refusal {
 }
 
 /// What is to be sealed.
-struct Load {
-    link: LinkId,
-    slot: Slot,
-    sent: Sent,
-    flags: DataFlags,
+#[derive(Debug)]
+pub(super) struct Load {
+    pub(super) link: LinkId,
+    pub(super) slot: Slot,
+    pub(super) sent: Sent,
+    pub(super) flags: DataFlags,
+    /// Whether it may be sent again.
+    pub(super) is_kept: bool,
 }
 
 impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
@@ -74,7 +81,9 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         now: Instant,
         out: &mut [u8],
     ) -> Option<Transmit> {
-        if !self.bond.is_waiting() && !self.flight.has_lost() {
+        self.pinned_until = None;
+        if !self.bond.is_waiting() && !self.flight.has_lost() && self.copy.is_none() {
+            self.overflow.note(false);
             return None;
         }
         let lanes = match self.lanes() {
@@ -86,7 +95,11 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             }
         };
         loop {
-            let load = self.next_lost(pool, &lanes, now).or_else(|| self.next_new(pool, &lanes, now))?;
+            let load = self.copy.take().or_else(|| self.next_lost(pool, &lanes, now));
+            let Some(load) = load.or_else(|| self.next_new(pool, &lanes, now)) else {
+                self.overflow.note(self.bond.is_waiting());
+                return None;
+            };
             match self.seal_load(pool, load, now, out) {
                 Ok(transmit) => return Some(transmit),
                 Err((slot, reason)) => self.bond.drop_slot(pool, slot, reason),
@@ -100,7 +113,8 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             return None;
         }
         let lanes = self.lanes().ok()?;
-        let new = self.bond.is_waiting().then(|| lanes.iter().map(|lane| lane.free_at).min()).flatten();
+        let new =
+            self.bond.is_waiting().then(|| self.pinned_until.or(lanes.iter().map(|lane| lane.free_at).min())).flatten();
         let lost = self.flight.has_lost().then(|| quickest(&lanes, self.polled_at).map(|lane| lane.free_at)).flatten();
         new.into_iter().chain(lost).min()
     }
@@ -121,17 +135,12 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             self.resend_credit = self.resend_credit.saturating_sub(costs);
             self.counts.resent = self.counts.resent.saturating_add(1);
             let flags = DataFlags { resend: true, ..DataFlags::default() };
-            return Some(Load { link: lane.link, slot, sent, flags });
+            return Some(Load { link: lane.link, slot, sent, flags, is_kept: true });
         }
     }
 
     fn next_new<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, lanes: &[Lane], now: Instant) -> Option<Load> {
-        let is_thin = self.bond.peek()?.is_thin;
-        let lane = if is_thin {
-            lanes.iter().min_by_key(|lane| lane.soonest(now))
-        } else {
-            lanes.iter().filter(|lane| lane.free_at <= now).min_by_key(|lane| lane.delay)
-        }?;
+        let lane = self.choose(lanes, now)?;
         let law = self.law();
         let Popped { slot, class, is_thin, .. } = self.bond.pop(pool, &law, now)?;
         let domain = if is_thin || !class.ordered { 0 } else { domain_of(&class) };
@@ -141,7 +150,34 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         let sent = Sent { domain, order_low, first_at: now, ..Sent::default() };
         let earned = u64::from(class.len).saturating_mul(RESEND_SHARE) >> 8;
         self.resend_credit = self.resend_credit.saturating_add(earned).min(RESEND_BURST);
-        Some(Load { link: lane.link, slot, sent, flags: DataFlags::default() })
+        let original = Original { slot: &slot, class: &class, first: lane, lanes, sent };
+        let duplicate = is_thin && self.copy(pool, &original, now);
+        let flags = DataFlags { duplicate, ..DataFlags::default() };
+        Some(Load { link: lane.link, slot, sent, flags, is_kept: true })
+    }
+
+    /// The link for the next packet. A group of flows whose packet is for a link without room lets the others pass.
+    fn choose(&mut self, lanes: &[Lane], now: Instant) -> Option<Lane> {
+        let mut pinned_until = None;
+        for _ in 0..=self.bond.bulk_groups() {
+            let next = self.bond.peek()?;
+            let allowed = self.allowed(lanes, &next, now);
+            let lane = if next.is_thin {
+                allowed.iter().min_by_key(|lane| lane.arrival(THIN_WAIT, now))
+            } else {
+                allowed.iter().filter(|lane| lane.free_at <= now).min_by_key(|lane| lane.delay)
+            };
+            if lane.is_some() {
+                return lane.copied();
+            }
+            // Without a link of its own it waits for any, and may get one before those do.
+            let waits_for = self.pinned(&next.class).map(|lane| lane.free_at);
+            let any = || lanes.iter().map(|lane| lane.free_at).min();
+            pinned_until = pinned_until.into_iter().chain(waits_for.or_else(any)).min();
+            self.bond.pass_over();
+        }
+        self.pinned_until = pinned_until;
+        None
     }
 
     fn seal_load<const SLOTS: usize>(
@@ -151,7 +187,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         now: Instant,
         out: &mut [u8],
     ) -> Result<Transmit, (Slot, DropReason)> {
-        let Load { link, slot, sent, flags } = load;
+        let Load { link, slot, sent, flags, is_kept } = load;
         let Some(packet) = pool.packet(&slot) else { return Err((slot, DropReason::Malformed)) };
         let Some(session) = self.current.as_mut() else { return Err((slot, DropReason::NoSession)) };
         let label = Label { flags, domain: sent.domain, order_low: sent.order_low };
@@ -163,14 +199,14 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         };
         session.note_use(now);
         let ecn = ecn::encapsulate(ecn::read(packet.as_bytes(), self.config.medium));
-        let member = self.members.get_mut(link.index()).and_then(Option::as_mut);
-        let Some((member, place)) = member.and_then(|member| Some((member.path.place()?, member)).map(|(p, m)| (m, p)))
-        else {
+        let Some(member) = self.members.get_mut(link.index()).and_then(Option::as_mut) else {
             return Err((slot, DropReason::NoLink));
         };
+        let Some(place) = member.path.place() else { return Err((slot, DropReason::NoLink)) };
         member.path.count_sent(len);
         member.path.note_data(now);
         member.departures.charge(len.saturating_add(place.overhead()), now);
+        self.sent_bytes = self.sent_bytes.saturating_add(len.saturating_add(place.overhead()) as u64);
         let sent = Sent {
             link: u8::try_from(link.index()).unwrap_or(u8::MAX),
             session: index,
@@ -181,32 +217,42 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             is_rescued: false,
             ..sent
         };
-        self.flight.keep(pool, slot, sent);
+        if is_kept {
+            self.flight.keep(pool, slot, sent);
+        } else {
+            pool.put(slot);
+        }
         Ok(Transmit { link: LinkId::new(place.socket.into()), to: place.address, len, ecn })
     }
 
     /// The links that may carry data.
-    fn lanes(&self) -> Result<heapless::Vec<Lane, LINKS>, Refusal> {
+    fn lanes(&self) -> Result<Lanes<LINKS>, Refusal> {
         if self.current.is_none() {
             return Err(Refusal::NoLink);
         }
-        let counts = self.counting();
-        let tier = |member: &Member| tier(member).filter(|_| counts(member));
-        let best = self.members.iter().flatten().filter_map(tier).min().ok_or(Refusal::NoLink)?;
+        let in_use = self.in_use();
+        if !self.members.iter().flatten().any(&in_use) {
+            return Err(Refusal::NoLink);
+        }
         let mut lanes = heapless::Vec::new();
         let mut first = None;
         for (index, member) in self.members.iter().enumerate() {
-            let Some(member) = member.as_ref().filter(|m| tier(m) == Some(best) && !m.blocked) else { continue };
+            let Some(member) = member.as_ref().filter(|m| in_use(m) && !m.blocked) else { continue };
             let reference = first.get_or_insert(member);
-            let lane = Lane {
-                link: LinkId::new(index),
-                free_at: member.departures.free_at(),
-                delay: delay_beside(member, reference),
-            };
             // As many places as links: it cannot be full.
-            let _ = lanes.push(lane);
+            let _ = lanes.push(self.lane(LinkId::new(index), member, reference));
         }
         if lanes.is_empty() { Err(Refusal::Blocked) } else { Ok(lanes) }
+    }
+
+    pub(super) fn lane(&self, link: LinkId, member: &Member, reference: &Member) -> Lane {
+        Lane {
+            link,
+            free_at: member.departures.free_at(),
+            delay: delay_beside(member, reference),
+            rank: tier(member).unwrap_or(SILENT),
+            weight: member.path.weight(),
+        }
     }
 
     /// How long packets may wait for a link.
@@ -217,13 +263,13 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
 
     /// Whether a link carries data.
     pub(super) fn carries(&self, member: &Member) -> bool {
-        tier(member).is_some_and(|tier| tier < SILENT)
+        tier(member).is_some_and(|rank| rank < SILENT)
     }
 }
 
 /// The lane on which a packet arrives first.
 fn quickest(lanes: &[Lane], now: Instant) -> Option<&Lane> {
-    lanes.iter().min_by_key(|lane| lane.arrival(now))
+    lanes.iter().min_by_key(|lane| lane.arrival(Duration::ZERO, now))
 }
 
 /// The order a flow's packets are in: one of [`ORDERED`], from the high bits of its hash, as the queue's group is from

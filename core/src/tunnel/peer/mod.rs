@@ -13,6 +13,7 @@
 mod client;
 pub mod config;
 mod data;
+mod policy;
 mod receive;
 mod reports;
 mod sessions;
@@ -24,16 +25,20 @@ use core::net::SocketAddr;
 use crate::memory::pool::Pool;
 use crate::memory::two::{MAC, RESPONSE, receiver_of};
 use crate::stages::classify::FlowKey;
+use crate::stages::schedule::Scheduler;
 use crate::state::arrivals::Arrivals;
 use crate::state::departures::Departures;
 use crate::state::flight::Flight;
-use crate::state::link::{LinkSettings, Phase, Role};
+use crate::state::link::{LinkSettings, Role};
+use crate::state::overflow::Overflow;
 use crate::state::path::{Path, Place};
 use crate::state::replay::ReplayWindow;
 use crate::state::session::Session;
-use crate::words::event::{Health, Trouble};
+use crate::words::event::Trouble;
 use crate::words::ids::{LinkId, SessionIndex};
 use crate::words::limits::{MAX_DATAGRAM, MAX_LINKS, REPLAY_WORDS};
+use crate::words::policy::SILENT;
+use crate::words::rules::Rules;
 use crate::words::time::Instant;
 
 use super::bond::Bond;
@@ -41,6 +46,8 @@ use super::events::Told;
 use super::random::Random;
 use client::Asking;
 use config::{ClientCredentials, PeerConfig};
+use data::Load;
+use policy::CopyCredit;
 
 /// Ordering domains, numbered from 1; 0 is for packets that wait for no other.
 const ORDERED: u8 = 7;
@@ -71,6 +78,7 @@ struct Member {
     path: Path,
     departures: Departures,
     arrivals: Arrivals,
+    copies: CopyCredit,
     /// It was silent when last looked at.
     is_failed: bool,
     blocked: bool,
@@ -83,6 +91,7 @@ impl Member {
             departures: Departures::new(settings.rate_bytes_per_sec),
             path: Path::new(role, settings),
             arrivals: Arrivals::default(),
+            copies: CopyCredit::default(),
             is_failed: false,
             blocked: false,
             told: Told::default(),
@@ -99,6 +108,8 @@ pub struct Counts {
     pub unrepaired: u64,
     /// Packets of which nothing was known yet when the pool had no room for them any more.
     pub forgotten: u64,
+    /// Packets sent over a second link, too.
+    pub copied: u64,
 }
 
 /// One peer's engine. See the module's description.
@@ -122,6 +133,8 @@ pub struct Peer<const LINKS: usize, const WINDOW: usize> {
     fresh_session: Option<SessionIndex>,
     members: [Option<Member>; LINKS],
     bond: Bond<WINDOW, DOMAINS>,
+    /// What is done with classes of packets.
+    rules: Rules,
     /// What was sent and may have to be sent again.
     flight: Flight<LINKS, WINDOW>,
     /// The next order number of each domain.
@@ -129,6 +142,16 @@ pub struct Peer<const LINKS: usize, const WINDOW: usize> {
     /// Bytes that may be sent again.
     resend_credit: u64,
     counts: Counts,
+    /// Which tiers carry data.
+    overflow: Overflow,
+    /// Shares of links by their weights.
+    shares: Scheduler,
+    /// A copy that is to be sent next.
+    copy: Option<Load>,
+    /// When a link has room for what waits, while all that waits is for links without.
+    pinned_until: Option<Instant>,
+    /// Bytes of data sent over all links.
+    sent_bytes: u64,
     report_turn: usize,
     /// When [`Peer::poll_transmit`] was called last.
     polled_at: Instant,
@@ -181,10 +204,16 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             is_fresh: true,
             fresh_session: None,
             members: [const { None }; LINKS],
+            rules: Rules::default(),
             flight: Flight::new(),
             orders: [0; NUMBERINGS],
             resend_credit: 0,
             counts: Counts::default(),
+            overflow: Overflow::default(),
+            shares: Scheduler::new(),
+            copy: None,
+            pinned_until: None,
+            sent_bytes: 0,
             report_turn: 0,
             polled_at: Instant::ORIGIN,
             check_at: Instant::ORIGIN,
@@ -285,6 +314,9 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
     pub fn clear<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>) {
         self.bond.clear(pool);
         self.flight.clear(pool);
+        if let Some(load) = self.copy.take() {
+            pool.put(load.slot);
+        }
     }
 
     const fn role(&self) -> Role {
@@ -296,12 +328,9 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
     }
 }
 
-/// The tier of links that are silent.
-const SILENT: u8 = Health::Silent.tier(false);
-
+/// In which order a link carries data, the lowest first; none when it must not.
 fn tier(member: &Member) -> Option<u8> {
-    let path = &member.path;
-    (path.phase() == Phase::Up).then(|| path.health().tier(path.settings().fallback_only))
+    member.path.rank()
 }
 
 /// The largest IP packet probed for: what the interface carries, and a buffer holds.

@@ -291,6 +291,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
                     self.bond.reorder.restart();
                     self.unordered.clear();
                     self.tops = [[0; LINKS]; NUMBERINGS];
+                    self.members.iter_mut().flatten().for_each(|member| member.path.forget_terms());
                 }
             }
             Control::Close => self.end_session(session, from, at),
@@ -300,6 +301,9 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
                 }
                 if let Some(member) = self.member_mut(id) {
                     member.path.handle(frame, from, at);
+                }
+                if matches!(frame, Control::Terms(_)) {
+                    self.follow_terms(id);
                 }
             }
         }

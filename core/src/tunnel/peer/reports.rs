@@ -3,15 +3,12 @@
 
 use crate::memory::control::{Control, MAX_FRAMES, Report};
 use crate::memory::pool::Pool;
-use crate::memory::two::{DATA_HEADER, DataFlags};
-use crate::state::session::Label;
 use crate::tunnel::Transmit;
-use crate::words::drops::DropReason;
-use crate::words::ecn::Ecn;
 use crate::words::event::Health;
 use crate::words::ids::LinkId;
 use crate::words::time::{Duration, Instant};
 
+use super::transmit::Block;
 use super::{Member, Peer, tier};
 
 /// Reports that become due this soon travel with one that is due.
@@ -33,7 +30,8 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
     /// When a report is due.
     pub(super) fn report_at(&self) -> Option<Instant> {
         self.current.as_ref()?;
-        if !self.members.iter().flatten().any(|member| !member.blocked && self.carries(member)) {
+        let in_use = self.in_use();
+        if !self.members.iter().flatten().any(|member| !member.blocked && in_use(member) && self.carries(member)) {
             return None;
         }
         self.members.iter().flatten().filter_map(|member| member.arrivals.report_at()).min()
@@ -60,8 +58,13 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             // Full is asked above.
             let _ = frames.push(Control::Report(report));
         }
-        match self.seal_reports(link, &frames, now, out) {
-            Ok(transmit) => Some(transmit),
+        let to = self.member_mut(link)?.path.place()?;
+        match self.seal_control(Block { link, to, frames: &frames, pad_to: 0 }, now, out) {
+            Ok(transmit) => {
+                let bytes = transmit.len.saturating_add(to.overhead());
+                self.member_mut(link)?.departures.charge(bytes, now);
+                Some(transmit)
+            }
             Err(reason) => {
                 self.bond.drops.count(reason);
                 None
@@ -69,29 +72,10 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         }
     }
 
-    fn seal_reports(
-        &mut self,
-        link: LinkId,
-        frames: &[Control],
-        now: Instant,
-        out: &mut [u8],
-    ) -> Result<Transmit, DropReason> {
-        let session = self.current.as_mut().ok_or(DropReason::NoSession)?;
-        let flags = DataFlags { control: true, ..DataFlags::default() };
-        let stamp = session.stamp(link, Label { flags, ..Label::default() }, now).ok_or(DropReason::NoSession)?;
-        let body = out.get_mut(DATA_HEADER..).ok_or(DropReason::TooBig)?;
-        let used = crate::memory::control::emit(frames, body).ok_or(DropReason::TooBig)?;
-        let len = session.seal_in_place(stamp, used, out)?;
-        let member = self.member_mut(link).ok_or(DropReason::NoLink)?;
-        let place = member.path.place().ok_or(DropReason::NoLink)?;
-        member.path.count_sent(len);
-        member.departures.charge(len.saturating_add(place.overhead()), now);
-        Ok(Transmit { link: LinkId::new(place.socket.into()), to: place.address, len, ecn: Ecn::NotEct })
-    }
-
     /// The link the next report takes: the one that is soonest there, and in turns each of all when there is no hurry.
     fn report_link(&mut self, is_urgent: bool) -> Option<LinkId> {
-        let carries = |member: &&Member| !member.blocked && self.carries(member);
+        let in_use = self.in_use();
+        let carries = |member: &&Member| !member.blocked && in_use(member) && self.carries(member);
         let usable =
             || self.members.iter().enumerate().filter_map(|(index, m)| Some((index, m.as_ref().filter(carries)?)));
         let turn = self.report_turn;
@@ -160,6 +144,9 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             if was_silent && !is_silent {
                 member.departures.restart(now);
             }
+            if is_silent && !was_silent {
+                self.flight.fail(pool, id, now);
+            }
         }
         if has_fallen_silent {
             // What it carried moves to the others, which may have been idle and dead for long: they are asked at once,
@@ -181,10 +168,15 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         let Some(member) = self.members.get(id.index()).and_then(Option::as_ref) else { return false };
         let Some(oldest) = self.flight.oldest(id).filter(|_| self.carries(member)) else { return false };
         let since = oldest.at.max(member.departures.progress_at());
-        let others = self.members.iter().enumerate().filter(|(index, _)| *index != id.index());
-        let is_heard = others
-            .filter_map(|(_, other)| other.as_ref())
-            .any(|other| self.carries(other) && other.path.last_heard() > oldest.at);
-        is_heard && now.since(since) >= member.departures.stall()
+        let others = || {
+            let others = self.members.iter().enumerate().filter(|(index, _)| *index != id.index());
+            others.filter_map(|(_, other)| other.as_ref()).filter(|other| self.carries(other))
+        };
+        let is_heard = others().any(|other| other.path.last_heard() > oldest.at);
+        // Idle backups hear nothing, and are there to be tried.
+        let in_use = self.in_use();
+        let is_quiet = now.since(member.path.last_heard()) >= member.departures.stall();
+        let has_backup = is_quiet && others().any(|_| true) && !others().any(in_use);
+        (is_heard || has_backup) && now.since(since) >= member.departures.stall()
     }
 }

@@ -14,7 +14,7 @@ use crate::words::ids::{LinkId, SessionIndex};
 use crate::words::time::{Duration, Instant};
 
 use super::client::Asking;
-use super::{Counts, Peer, SILENT, tier};
+use super::{Counts, Peer};
 
 /// A session whose keys could not be renewed for this long is given up (three times [`REKEY_AFTER`]; WireGuard's
 /// REJECT_AFTER_TIME is one and a half times).
@@ -169,7 +169,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
 
     /// Notes since when a session exists and no link of it carries anything.
     fn note_loss(&mut self, now: Instant) {
-        let carries = self.members.iter().flatten().any(|member| tier(member).is_some_and(|tier| tier < SILENT));
+        let carries = self.members.iter().flatten().any(|member| member.path.is_alive());
         self.lost_since = if carries || self.current.is_none() { None } else { self.lost_since.or(Some(now)) };
     }
 }

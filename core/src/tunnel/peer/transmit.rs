@@ -9,6 +9,7 @@ use crate::state::link::Phase;
 use crate::state::path::{Errand, Place};
 use crate::state::session::Label;
 use crate::tunnel::Transmit;
+use crate::tunnel::bond::Entry;
 use crate::words::drops::DropReason;
 use crate::words::ecn::Ecn;
 use crate::words::event::Trouble;
@@ -21,6 +22,16 @@ use super::{Member, Peer, SILENT, tier};
 /// Links are looked at for failures this often at the most.
 const CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
+/// A datagram without an inner packet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Block<'a> {
+    pub(super) link: LinkId,
+    pub(super) to: Place,
+    pub(super) frames: &'a [Control],
+    /// Filled up with zeros to a datagram of so many bytes; 0 for as it is.
+    pub(super) pad_to: u16,
+}
+
 impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
     /// Whether [`Peer::send`] takes a packet now.
     #[must_use]
@@ -32,7 +43,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
     pub fn send<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot, now: Instant) {
         self.make_room(pool);
         let is_up = self.is_up();
-        self.bond.send(pool, slot, is_up, now);
+        self.bond.send(pool, slot, Entry { is_up, rules: Some(&self.rules) }, now);
     }
 
     /// Writes the next datagram to `out`, which should hold [`MAX_DATAGRAM`](crate::words::limits::MAX_DATAGRAM) bytes.
@@ -47,6 +58,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         if now >= self.check_at {
             self.check_at = now + CHECK_INTERVAL;
             self.handle_failures(pool, now);
+            self.look_at_demand(now);
         }
         self.ask(now, out)
             .or_else(|| self.transmit_errand(now, out))
@@ -111,18 +123,29 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         let introduces = self.is_fresh && matches!(errand.frame, Control::Probe { .. } | Control::Challenge { .. });
         let frames = [Control::Fresh, errand.frame];
         let frames = if introduces { &frames[..] } else { frames.get(1..).unwrap_or_default() };
+        self.seal_control(Block { link: id, to: errand.to, frames, pad_to: errand.pad_to }, now, out)
+    }
+
+    /// Seals a datagram of control frames.
+    pub(super) fn seal_control(
+        &mut self,
+        block: Block<'_>,
+        now: Instant,
+        out: &mut [u8],
+    ) -> Result<Transmit, DropReason> {
+        let Block { link, to, frames, pad_to } = block;
         let session = self.current.as_mut().ok_or(DropReason::NoSession)?;
         let flags = DataFlags { control: true, ..DataFlags::default() };
-        let stamp = session.stamp(id, Label { flags, ..Label::default() }, now).ok_or(DropReason::NoSession)?;
+        let stamp = session.stamp(link, Label { flags, ..Label::default() }, now).ok_or(DropReason::NoSession)?;
         let body = out.get_mut(DATA_HEADER..).ok_or(DropReason::TooBig)?;
         let used = control::emit(frames, body).ok_or(DropReason::TooBig)?;
-        let padded = used.max(usize::from(errand.pad_to).saturating_sub(DATA_OVERHEAD));
+        let padded = used.max(usize::from(pad_to).saturating_sub(DATA_OVERHEAD));
         body.get_mut(used..padded).ok_or(DropReason::TooBig)?.fill(0);
         let len = session.seal_in_place(stamp, padded, out)?;
-        if let Some(member) = self.member_mut(id) {
+        if let Some(member) = self.member_mut(link) {
             member.path.count_sent(len);
         }
-        Ok(Transmit { link: LinkId::new(errand.to.socket.into()), to: errand.to.address, len, ecn: Ecn::NotEct })
+        Ok(Transmit { link: LinkId::new(to.socket.into()), to: to.address, len, ecn: Ecn::NotEct })
     }
 
     /// Which links carry data and set the inner MTU: those whose path MTU is measured, unless none of these lives. Else

@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use mlvpn_uci::options::{self, Absent, InUci, OptionSpec, SectionKind};
+use mlvpn_uci::options::{self, Absent, InUci, OptionSpec, SectionKind, ValueKind};
 use mlvpn_uci::package::{Entry, Package};
-use mlvpn_uci::policy::LinkPolicy;
 use mlvpn_uci::value::{self, Expected, Value};
 use zeroize::Zeroizing;
 
@@ -59,7 +58,7 @@ impl Placed {
         match (self.text(name), uci.default) {
             (Some((text, _)), _) => value::read(uci.kind, text),
             (None, Absent::Text(text)) => value::read(uci.kind, text),
-            (None, Absent::Number(number)) if uci.kind == options::ValueKind::Flag => Some(Value::Flag(number != 0)),
+            (None, Absent::Number(number)) if uci.kind == ValueKind::Flag => Some(Value::Flag(number != 0)),
             (None, Absent::Number(number)) => Some(Value::Number(number)),
             (None, _) => None,
         }
@@ -95,6 +94,8 @@ impl Placed {
             for value in &given.values {
                 match value::read(given.uci.kind, value) {
                     Some(Value::Number(number)) => text.push_str(&number.to_string()),
+                    // There, too, with its unit.
+                    Some(Value::Bytes(_)) if given.uci.kind == ValueKind::Volume => text.push_str(value),
                     Some(Value::Bytes(bytes)) => text.push_str(&bytes.to_string()),
                     Some(Value::Flag(flag)) => text.push(if flag { '1' } else { '0' }),
                     _ => text.push_str(value),
@@ -137,7 +138,6 @@ pub(super) fn read(file: &Arc<str>, package: &Package<'_, '_>, reports: &mut Rep
             take(file, &mut one, entry, reports);
         }
         one.given.iter().for_each(|given| check(file, &one, given, reports));
-        check_quota(file, package, &one, reports);
         stand_in_for_name(&mut one);
         placed.push(one);
     }
@@ -220,23 +220,6 @@ fn check(file: &Arc<str>, section: &Placed, given: &Given, reports: &mut Reports
     if given.values.iter().any(|value| value::read(given.uci.kind, value).is_none()) {
         let advice = format!("give {}", Expected(given.uci.kind));
         reports.push(say(Report::error(file, "not a value this option can have", advice)));
-    } else if !given.uci.acts {
-        let advice = "leave it for a later version, or remove the line";
-        reports.push(say(Report::warning(file, "not acted on yet by this version", advice)));
-    }
-}
-
-fn check_quota(file: &Arc<str>, package: &Package<'_, '_>, section: &Placed, reports: &mut Reports) {
-    if section.kind != SectionKind::Link {
-        return;
-    }
-    let policy = LinkPolicy::read(package, section.index);
-    for (quota, soft) in [(policy.day, "quota_day_soft"), (policy.month, "quota_month_soft")] {
-        if quota.soft.zip(quota.hard).is_some_and(|(soft, hard)| soft > hard) {
-            let report =
-                Report::warning(file, "larger than the hard quota, so it has no effect", "make it the smaller one");
-            reports.push(report.at(section.line_of(soft)).in_section(&section.label).about(soft));
-        }
     }
 }
 

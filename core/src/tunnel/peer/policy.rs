@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! What the user wants: which links are in use, which of them a packet may take, and copies of packets on a second link.
+
+use crate::memory::pool::{Pool, Slot};
+use crate::memory::two::DataFlags;
+use crate::stages::ingress::Next;
+use crate::stages::schedule::Candidate;
+use crate::state::flight::Sent;
+use crate::state::overflow::Look;
+use crate::words::class::Class;
+use crate::words::ids::LinkId;
+use crate::words::limits::MAX_LINKS;
+use crate::words::policy::{BACKUP, IMPAIRED, Usage};
+use crate::words::rules::Rules;
+use crate::words::time::Instant;
+
+use super::data::{Lane, Lanes, Load};
+use super::{Member, Peer};
+
+/// Copies may take this part of what the slower link of the two carries: a twentieth, so that they delay nothing.
+const COPY_SHARE: u64 = 20;
+
+/// Copies a link need not have earned yet, in bytes: two full packets.
+const COPY_BURST: u64 = 3_000;
+
+/// What a link may still carry of copies. It earns with the time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct CopyCredit {
+    bytes: u64,
+    at: Instant,
+}
+
+impl CopyCredit {
+    /// Takes a copy of `bytes` off the credit, if that has it. `pace` is the slower link's, in bytes per second.
+    fn spend(&mut self, bytes: u64, pace: u64, now: Instant) -> bool {
+        let passed = now.since(self.at).micros().min(1_000_000);
+        let earned = (pace / COPY_SHARE).saturating_mul(passed) / 1_000_000;
+        // What is too little to be a byte is earned later.
+        if earned > 0 {
+            self.bytes = self.bytes.saturating_add(earned).min(COPY_BURST);
+            self.at = now;
+        }
+        let is_enough = self.bytes >= bytes;
+        if is_enough {
+            self.bytes = self.bytes.saturating_sub(bytes);
+        }
+        is_enough
+    }
+}
+
+/// The user's rules and limits.
+impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
+    /// Changes the rules for classes of packets.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
+    }
+
+    /// What a link has carried of its quota's day and month.
+    #[must_use]
+    pub fn usage(&self, id: LinkId) -> Option<Usage> {
+        self.link(id).map(|path| path.usage())
+    }
+
+    /// Tells what a link has carried of its quota's day and month: after a start, and when one of these begins.
+    pub fn set_usage(&mut self, id: LinkId, usage: Usage) {
+        if let Some(member) = self.member_mut(id) {
+            member.path.set_usage(usage);
+        }
+    }
+}
+
+/// Tiers.
+impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
+    /// Which links are in use: those of the lowest rank there is, even silent ones, and those that joined it.
+    pub(super) fn in_use(&self) -> impl Fn(&Member) -> bool + use<LINKS, WINDOW> {
+        let counts = self.counting();
+        let ranks = self.members.iter().flatten().filter(|member| counts(member)).filter_map(super::tier);
+        let limit = ranks.min().map(|lowest| self.overflow.limit(lowest));
+        move |member| counts(member) && super::tier(member).is_some_and(|rank| Some(rank) <= limit)
+    }
+
+    /// Has links of higher tiers join or leave.
+    pub(super) fn look_at_demand(&mut self, now: Instant) {
+        let counts = self.counting();
+        let usable = || {
+            let members = self.members.iter().flatten().filter(|member| counts(member));
+            members.filter_map(|member| Some((super::tier(member).filter(|rank| *rank <= BACKUP)?, member)))
+        };
+        let Some(lowest) = usable().map(|(rank, _)| rank).min() else { return };
+        let limit = self.overflow.limit(lowest);
+        let joined = || usable().map(|(rank, _)| rank).filter(|rank| *rank <= limit);
+        let highest = joined().max().unwrap_or(lowest);
+        let pace = |(_, member): (u8, &Member)| member.departures.rate().pace();
+        let look = Look {
+            lowest,
+            next: usable().map(|(rank, _)| rank).filter(|rank| *rank > limit && *rank < BACKUP).min(),
+            highest,
+            below: joined().filter(|rank| *rank < highest).max().unwrap_or(lowest),
+            pace_below: usable().filter(|(rank, _)| *rank < highest).map(pace).fold(0, u64::saturating_add),
+            sent: self.sent_bytes,
+        };
+        self.overflow.look(&look, now);
+    }
+}
+
+/// Which links a packet may take.
+impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
+    /// The lane a rule pins a class to, while that link is up.
+    pub(super) fn pinned(&self, class: &Class) -> Option<Lane> {
+        let link = self.rules.action(class).link?;
+        let member = self.members.get(link.index())?.as_ref()?;
+        let is_usable = !member.blocked && super::tier(member).is_some_and(|rank| rank < IMPAIRED);
+        is_usable.then(|| self.lane(link, member, member))
+    }
+
+    /// The lanes that the next packet may take: the one it is pinned to; else those of the lowest rank that has room,
+    /// and of these, when they differ in weight, the one that is behind.
+    pub(super) fn allowed(&mut self, lanes: &[Lane], next: &Next, now: Instant) -> Lanes<LINKS> {
+        if let Some(lane) = self.pinned(&next.class) {
+            return Lanes::from_iter([lane]);
+        }
+        let has_room = |lane: &&Lane| next.is_thin || lane.free_at <= now;
+        let Some(lowest) = lanes.iter().filter(has_room).map(|lane| lane.rank).min() else { return Lanes::new() };
+        let mut allowed: Lanes<LINKS> =
+            lanes.iter().filter(has_room).filter(|lane| lane.rank == lowest).copied().collect();
+        let is_even = lanes.iter().filter(|lane| lane.rank == lowest).all(|lane| Some(lane.weight) == first(&allowed));
+        if !is_even && !next.is_thin {
+            let candidates: heapless::Vec<Candidate, MAX_LINKS> = allowed.iter().map(candidate).collect();
+            let chosen = self.shares.choose(&candidates, next.class.len.into());
+            allowed.retain(|lane| Some(lane.link.index()) == chosen);
+        }
+        allowed
+    }
+}
+
+fn first<const LINKS: usize>(lanes: &Lanes<LINKS>) -> Option<u8> {
+    lanes.first().map(|lane| lane.weight)
+}
+
+/// Weights are shared by as rates are.
+fn candidate(lane: &Lane) -> Candidate {
+    Candidate { index: lane.link.index(), rate_bytes_per_sec: lane.weight.into() }
+}
+
+/// A packet that is about to be sent.
+#[derive(Clone, Copy)]
+pub(super) struct Original<'a> {
+    pub(super) slot: &'a Slot,
+    pub(super) class: &'a Class,
+    /// The lane it takes.
+    pub(super) first: Lane,
+    /// All lanes in use.
+    pub(super) lanes: &'a [Lane],
+    pub(super) sent: Sent,
+}
+
+/// Copies.
+impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
+    /// Has a copy of a thin packet follow over the next quickest link in use, if its class asks
+    /// for that and the link may carry it. Whether it does.
+    pub(super) fn copy<const SLOTS: usize>(
+        &mut self,
+        pool: &mut Pool<SLOTS>,
+        original: &Original<'_>,
+        now: Instant,
+    ) -> bool {
+        let Original { slot, class, first, lanes, sent } = *original;
+        if !self.rules.action(class).duplicate || self.copy.is_some() {
+            return false;
+        }
+        let is_metered =
+            |link: LinkId| self.members.get(link.index()).and_then(Option::as_ref).is_none_or(|m| m.path.is_metered());
+        let others = lanes.iter().filter(|lane| lane.link != first.link && !is_metered(lane.link));
+        let Some(second) = others.min_by_key(|lane| lane.delay).copied() else { return false };
+        let pace = |lane: Lane| self.departures(lane.link).map_or(0, |departures| departures.rate().pace());
+        let slower = pace(first).min(pace(second));
+        let Some(member) = self.member_mut(second.link) else { return false };
+        if !member.copies.spend(class.len.into(), slower, now) {
+            return false;
+        }
+        let Some(copy) = duplicate(pool, slot) else { return false };
+        let flags = DataFlags { duplicate: true, ..DataFlags::default() };
+        self.copy = Some(Load { link: second.link, slot: copy, sent, flags, is_kept: false });
+        self.counts.copied = self.counts.copied.saturating_add(1);
+        true
+    }
+}
+
+/// Another slot with the same packet, unless the pool is empty.
+fn duplicate<const SLOTS: usize>(pool: &mut Pool<SLOTS>, slot: &Slot) -> Option<Slot> {
+    let mut bytes = [0; crate::words::limits::PACKET_CAPACITY];
+    let packet = pool.packet(slot)?.as_bytes();
+    let bytes = bytes.get_mut(..packet.len())?;
+    bytes.copy_from_slice(packet);
+    let copy = pool.take()?;
+    if pool.packet_mut(&copy)?.copy_from(bytes) { Some(copy) } else { None }
+}
+
+/// What a client said of its links.
+impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
+    /// Has the link be sent on as its terms say.
+    pub(super) fn follow_terms(&mut self, id: LinkId) {
+        if let Some(member) = self.member_mut(id) {
+            member.departures.set_ceiling(member.path.ceiling());
+        }
+    }
+}

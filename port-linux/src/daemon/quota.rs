@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! What links carried of their quotas: when a day or a month begins, and what is kept while the daemon does not run.
+//!
+//! The engine counts. Here is the calendar, in local time, as a provider's bill goes by. A router's clock begins in 1970
+//! until it is set: until then everything belongs to the day that was last known.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use mlvpn_core::words::ids::LinkId;
+use mlvpn_core::words::policy::{Quota, Stop, Usage};
+use mlvpn_core::words::time::{Duration, Instant};
+
+use super::worker::Worker;
+use crate::log::Topic;
+use crate::{clock, log_info, log_warn, sys};
+
+/// How often the calendar is looked at: a new day begins at most so late.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// How often what changed is written: a crash forgets this much, and flash memory bears a few bytes this often for
+/// longer than a router lives.
+const SAVE_EVERY: Duration = Duration::from_secs(600);
+
+/// Clocks that show an earlier year were not set: nothing ran this program then.
+const FIRST_YEAR: i32 = 2025;
+
+/// The first line of the file, and the last, without which it was not written to its end.
+const FIRST_LINE: &str = "mlvpn usage 1";
+const LAST_LINE: &str = "end";
+
+/// More than any number of links takes.
+const MAX_BYTES: usize = 16 * 1024;
+
+/// A date by the wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Date {
+    year: i32,
+    month: i32,
+    day: i32,
+}
+
+impl Date {
+    /// Today; none while the clock is not set.
+    fn today() -> Option<Self> {
+        let [year, month, day, ..] = sys::local_time(clock::wall_seconds())?;
+        (year >= FIRST_YEAR).then_some(Self { year, month, day })
+    }
+
+    /// The day as a number that is another every day.
+    const fn number(self) -> i32 {
+        (self.year * 12 + self.month) * 31 + self.day
+    }
+
+    /// The month that began on day `start` of a month last, as such a number.
+    const fn period(self, start: u8) -> i32 {
+        self.year * 12 + self.month - if self.day < start as i32 { 1 } else { 0 }
+    }
+}
+
+/// What is known of a link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Record {
+    /// When it was counted: [`Date::number`] and [`Date::period`]; none before the clock was set for the first time.
+    counted: Option<(i32, i32)>,
+    usage: Usage,
+    /// What was said of its quota last.
+    told: Stop,
+}
+
+impl Record {
+    /// A new day or month begins at nothing. Whether one did.
+    fn turn(&mut self, date: Date, start: u8) -> bool {
+        let now = (date.number(), date.period(start));
+        let Some((day, month)) = self.counted.replace(now) else { return false };
+        if day != now.0 {
+            self.usage.day = 0;
+        }
+        if month != now.1 {
+            self.usage.month = 0;
+        }
+        (day, month) != now
+    }
+}
+
+/// The records of all links, by name.
+#[derive(Debug, Default)]
+pub(super) struct Quotas {
+    file: Option<File>,
+    records: BTreeMap<String, Record>,
+    saved: String,
+    look_at: Instant,
+    save_at: Instant,
+}
+
+impl Quotas {
+    /// Opens the file, while there are rights for it, and reads what it has.
+    pub(super) fn open(path: Option<&Path>) -> io::Result<Self> {
+        let Some(path) = path else { return Ok(Self::default()) };
+        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+        let file =
+            options.map_err(|why| io::Error::other(format!("[general] quota_file {}: {why}", path.display())))?;
+        let mut bytes = vec![0; MAX_BYTES];
+        let len = file.read_at(&mut bytes, 0)?;
+        let text = String::from_utf8_lossy(bytes.get(..len).unwrap_or_default()).into_owned();
+        let records = match parse(&text) {
+            Some(records) => records,
+            None if text.is_empty() => BTreeMap::new(),
+            None => {
+                log_warn!(Topic::Config, "{}: damaged; every quota begins anew", path.display());
+                BTreeMap::new()
+            }
+        };
+        Ok(Self { file: Some(file), records, saved: text, ..Self::default() })
+    }
+
+    fn save(&mut self) {
+        let text = written(&self.records);
+        let Some(file) = self.file.as_ref().filter(|_| text != self.saved) else { return };
+        // Less than a page, which reaches the disk whole or not at all on what routers and servers have.
+        let outcome = file.write_all_at(text.as_bytes(), 0).and_then(|()| file.set_len(text.len() as u64));
+        match outcome.and_then(|()| file.sync_data()) {
+            Ok(()) => self.saved = text,
+            Err(why) => log_warn!(Topic::Config, "[general] quota_file cannot be written: {why}"),
+        }
+    }
+}
+
+fn written(records: &BTreeMap<String, Record>) -> String {
+    let mut text = format!("{FIRST_LINE}\n");
+    for (name, Record { counted, usage, .. }) in records {
+        let (day, month) = counted.unwrap_or_default();
+        // A String takes whatever is written to it.
+        let _ = writeln!(text, "{day} {month} {} {} {name}", usage.day, usage.month);
+    }
+    text.push_str(LAST_LINE);
+    text.push('\n');
+    text
+}
+
+fn parse(text: &str) -> Option<BTreeMap<String, Record>> {
+    let rest = text.strip_prefix(FIRST_LINE)?.strip_prefix('\n')?;
+    let lines = rest.strip_suffix('\n')?.strip_suffix(LAST_LINE)?;
+    lines.lines().map(parse_line).collect()
+}
+
+fn parse_line(line: &str) -> Option<(String, Record)> {
+    let mut words = line.splitn(5, ' ');
+    let (day, month) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let usage = Usage { day: words.next()?.parse().ok()?, month: words.next()?.parse().ok()? };
+    let counted = (day != 0).then_some((day, month));
+    Some((words.next()?.to_owned(), Record { counted, usage, told: Stop::None }))
+}
+
+impl Worker {
+    /// When [`Worker::follow_quotas`] has something to do; never without quotas.
+    pub(super) fn quota_deadline(&self) -> Option<Instant> {
+        let has_quota = self.config.links.iter().any(crate::config::Link::has_quota);
+        has_quota.then_some(self.quotas.look_at)
+    }
+
+    /// Begins days and months, and saves what was carried.
+    pub(super) fn follow_quotas(&mut self, now: Instant) {
+        if now < self.quotas.look_at {
+            return;
+        }
+        self.quotas.look_at = now + LOOK_EVERY;
+        self.note_usage();
+        self.begin_periods();
+        self.tell_of_stops();
+        if now >= self.quotas.save_at {
+            self.quotas.save_at = now + SAVE_EVERY;
+            self.quotas.save();
+        }
+    }
+
+    fn begin_periods(&mut self) {
+        let Some(date) = Date::today() else { return };
+        for index in 0..self.links.len() {
+            let Some(link) = self.links.get(index).and_then(Option::as_ref).map(|port| &port.config) else { continue };
+            let Some(record) = self.quotas.records.get_mut(&link.name) else { continue };
+            if record.turn(date, link.month_start) {
+                log_info!(Topic::Config, "{}: a day or month of its quota begins", link.name);
+                self.engine.set_usage(LinkId::new(index), record.usage);
+            }
+        }
+    }
+
+    /// Says it once when a quota is used up, or is not any more.
+    fn tell_of_stops(&mut self) {
+        for port in self.links.iter().flatten() {
+            let link = &port.config;
+            let Some(record) = self.quotas.records.get_mut(&link.name) else { continue };
+            let stop = record.usage.stop(&Quota { day: link.day, month: link.month });
+            if std::mem::replace(&mut record.told, stop) == stop {
+                continue;
+            }
+            match stop {
+                Stop::None => log_info!(Topic::Config, "{}: within its quota again", link.name),
+                Stop::Soft => {
+                    log_info!(Topic::Config, "{}: its soft quota is used up; a backup from now on", link.name)
+                }
+                Stop::Hard => log_warn!(Topic::Config, "{}: its quota is used up; it carries no more data", link.name),
+            }
+        }
+    }
+
+    /// Takes note of what the links carried, before an engine or a link is given up.
+    pub(super) fn note_usage(&mut self) {
+        for (index, port) in self.links.iter().enumerate() {
+            let Some(link) = port.as_ref().map(|port| &port.config).filter(|link| link.has_quota()) else { continue };
+            if let Some(usage) = self.engine.usage(LinkId::new(index)) {
+                self.quotas.records.entry(link.name.clone()).or_default().usage = usage;
+            }
+        }
+    }
+
+    /// Tells a new engine, or of a new link, what was carried before.
+    pub(super) fn restore_usage(&mut self, index: usize) {
+        let Some(port) = self.links.get(index).and_then(Option::as_ref) else { return };
+        if let Some(record) = self.quotas.records.get(&port.config.name) {
+            self.engine.set_usage(LinkId::new(index), record.usage);
+        }
+    }
+
+    /// Saves what the links carried, at the end.
+    pub(super) fn save_usage(&mut self) {
+        self.note_usage();
+        self.quotas.save();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_and_months_begin_at_nothing_and_a_clock_that_was_never_set_begins_none() {
+        let date = |month, day| Date { year: 2026, month, day };
+        let mut record = Record { usage: Usage { day: 5, month: 9 }, ..Record::default() };
+        assert!(!record.turn(date(3, 13), 14));
+        assert_eq!(record.usage, Usage { day: 5, month: 9 });
+        assert!(!record.turn(date(3, 13), 14));
+        assert!(record.turn(date(3, 14), 14));
+        assert_eq!(record.usage, Usage { day: 0, month: 0 }, "the month begins on the 14th");
+        record.usage = Usage { day: 7, month: 7 };
+        assert!(record.turn(date(4, 1), 14));
+        assert_eq!(record.usage, Usage { day: 0, month: 7 });
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_and_what_was_cut_is_not() {
+        let counted = Some((752_000, 24_300));
+        let record = Record { counted, usage: Usage { day: 1, month: u64::MAX }, told: Stop::None };
+        let records = BTreeMap::from([("lte 1".to_owned(), record), ("dsl".to_owned(), Record::default())]);
+        let text = written(&records);
+        assert_eq!(parse(&text), Some(records));
+        for cut in 0..text.len() {
+            assert_eq!(parse(&text[..cut]), None, "{cut}");
+        }
+    }
+}
