@@ -19,8 +19,8 @@ use super::worker::Worker;
 use crate::log::Topic;
 use crate::{clock, log_info, log_warn, sys};
 
-/// How often the calendar is looked at: a new day begins at most so late.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// How often calendar and quotas are looked at: a new day begins, and a used-up quota is told of, at most so late.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// How often what changed is written: a crash forgets this much, and flash memory bears a few bytes this often for
 /// longer than a router lives.
