@@ -11,12 +11,15 @@
 //! environment, which the monitor itself reads from the configuration. What the worker can ask for is
 //! [`protocol::Request`].
 
+mod files;
 mod monitor;
 mod protocol;
 
+pub use files::Opened;
 pub use monitor::{Monitor, Notice, Split, split};
 pub use protocol::Request;
 
+use crate::config::OpenFile;
 use crate::script::{Script, ScriptEnvironment};
 use crate::sys;
 use nix::sys::prctl;
@@ -28,9 +31,10 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
-/// Reads the script's environment out of the configuration, open at its start; `None` keeps the one before, as for a
-/// configuration the worker will not follow.
-pub type ReadEnvironment = Box<dyn Fn(&File) -> Option<ScriptEnvironment>>;
+/// Reads the script's environment out of the configuration, open at its start, and opens with the second argument what
+/// that names: the worker gets the same files. `None` keeps the environment before, as for a configuration the worker will
+/// not follow.
+pub type ReadEnvironment = Box<dyn Fn(&File, OpenFile<'_>) -> Option<ScriptEnvironment>>;
 
 /// What the monitor needs to know before the worker exists.
 pub struct MonitorPlan {

@@ -131,27 +131,30 @@ pub(crate) fn socket_option(socket: impl AsFd, level: libc::c_int, name: libc::c
     Ok(value)
 }
 
-/// Receives one message from a UNIX `socket` into `buffer`: its length, and the file descriptor that came with it.
+/// Descriptors the kernel lets a message carry (SCM_MAX_FD, include/net/scm.h).
+pub(crate) const MAX_DESCRIPTORS: usize = 253;
+
+/// Receives one message from a UNIX `socket` into `buffer`: its length, and the file descriptors that came with it.
 ///
 /// # Errors
 /// The kernel's refusal: `WouldBlock` when none waits.
-pub(crate) fn receive_with_descriptor(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+pub(crate) fn receive_with_descriptors(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
-    let mut space = nix::cmsg_space!([libc::c_int; 1]);
+    let mut space = nix::cmsg_space!([libc::c_int; MAX_DESCRIPTORS]);
     let mut parts = [io::IoSliceMut::new(buffer)];
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
     let message = recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut parts, Some(&mut space), flags)?;
-    let mut descriptor = None;
+    let mut descriptors = Vec::new();
     for control in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(received) = control {
             for raw in received {
                 // SAFETY: the kernel has just opened `raw` for this process, and nothing else knows of it, so the
-                // value made here owns it alone. All are taken, so none stays open; the last is kept.
-                descriptor = Some(unsafe { OwnedFd::from_raw_fd(raw) });
+                // value made here owns it alone. All are taken, so none stays open unseen.
+                descriptors.push(unsafe { OwnedFd::from_raw_fd(raw) });
             }
         }
     }
-    Ok((message.bytes, descriptor))
+    Ok((message.bytes, descriptors))
 }
 
 /// Messages that one call of [`send_messages`] or [`receive_messages`] carries at most: with the kernel's cutting and

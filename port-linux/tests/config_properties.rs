@@ -97,6 +97,7 @@ fn link(number: usize) -> impl Strategy<Value = Link> {
         bindhost: path.0,
         bindport: Some(path.1),
         bindinterface: path.2,
+        takes_address: false,
         remotehost: Some(path.3),
         remoteport: Some(path.4),
         bandwidth_upload: limits.0,

@@ -351,14 +351,14 @@ fn a_secrets_file_is_read_when_it_is_its_owners_alone() {
     std::fs::write(&path, format!("{SECRET}\n")).expect("it can be written");
     let read_with = |mode| {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("it is ours");
-        mlvpn::config::read_secret(&path)
+        mlvpn::config::read_secret(&path, &mlvpn::config::open_file)
     };
     let (shared, own) = (read_with(0o644), read_with(0o600));
     std::fs::remove_file(&path).expect("it is there");
     assert_eq!(own.expect("it is read").trim_end(), SECRET);
     let why = shared.expect_err("others can read it");
     assert!(why.starts_with("others than its owner can reach the file") && why.contains("chmod 600"), "{why}");
-    assert!(mlvpn::config::read_secret(&path).is_err());
+    assert!(mlvpn::config::read_secret(&path, &mlvpn::config::open_file).is_err());
 }
 
 #[test]

@@ -101,7 +101,7 @@ fn scenario(name: &str, directory: &Path) -> ExitCode {
         config_path: directory.join("mlvpn.conf"),
         script: Some(Script::check(&directory.join("status.sh")).expect("a script")),
         environment,
-        read_environment: Box::new(|mut file| {
+        read_environment: Box::new(|mut file, _| {
             let mut text = String::new();
             file.read_to_string(&mut text).expect("read");
             (text == CONFIG).then(|| ScriptEnvironment { ip4: "new".into(), ..Default::default() })
@@ -165,9 +165,9 @@ fn answer(monitor: &Monitor) -> String {
     loop {
         match monitor.poll_notice().expect("poll") {
             None => std::thread::sleep(Duration::from_millis(1)),
-            Some(Notice::Config(mut file)) => {
+            Some(Notice::Config(mut opened)) => {
                 let mut text = String::new();
-                file.read_to_string(&mut text).expect("read");
+                opened.config.read_to_string(&mut text).expect("read");
                 return text;
             }
             Some(other) => panic!("{other:?}"),

@@ -28,12 +28,14 @@ const READ_PER_TURN: usize = 16_384;
 /// The worker's [`Service`]: the object `mlvpn` on the bus.
 pub struct Bus {
     path: PathBuf,
+    /// The tunnel's name, where there may be several.
+    tunnel: Option<String>,
     connection: Option<Connection>,
     backoff: Backoff,
     /// Whether the log has it that ubusd is missed.
     is_missed: bool,
-    /// What ubusd refused last, so that the log has it once.
-    refused: Option<Status>,
+    /// Which path ubusd refused last, and how, so that the log has it once.
+    refused: Option<(usize, Status)>,
 }
 
 struct Connection {
@@ -44,10 +46,10 @@ struct Connection {
 }
 
 impl Bus {
-    /// A bus whose ubusd listens at `path`; it need not do so yet.
+    /// A bus whose ubusd listens at `path`; it need not do so yet. The object is found under the name of `tunnel`, too.
     #[must_use]
-    pub const fn new(path: PathBuf) -> Self {
-        Self { path, connection: None, backoff: Backoff::new(), is_missed: false, refused: None }
+    pub const fn new(path: PathBuf, tunnel: Option<String>) -> Self {
+        Self { path, tunnel, connection: None, backoff: Backoff::new(), is_missed: false, refused: None }
     }
 }
 
@@ -86,7 +88,7 @@ impl Bus {
     fn connect(&mut self, control: &mut dyn Control) -> io::Result<()> {
         let socket = open(&self.path)?;
         control.reactor().register(&socket, Token::Service, Interest::Read)?;
-        let mut session = Session::new(object::OBJECT);
+        let mut session = Session::new(object::OBJECT, self.tunnel.as_deref());
         session.begin();
         self.connection = Some(Connection { socket, session, frames: Frames::new(), interest: Interest::Read });
         Ok(())
@@ -127,14 +129,15 @@ impl Bus {
         while let Some(frame) = frames.take().map_err(desync)? {
             match session.handle(frame.header, frames.body(&frame), control.now()) {
                 Heard::Nothing => {}
-                Heard::Published => {
-                    log_info!(Topic::Control, "ubus: object {} is published", object::OBJECT.path);
-                    (self.is_missed, self.refused) = (false, None);
+                Heard::Published(place) => {
+                    log_info!(Topic::Control, "ubus: object {} is published", session.path(place));
+                    self.is_missed = false;
+                    self.refused.take_if(|(refused, _)| *refused == place);
                     self.backoff.succeeded();
                 }
-                Heard::Refused(status) => {
-                    if self.refused.replace(status) != Some(status) {
-                        say_refused(status);
+                Heard::Refused(place, status) => {
+                    if self.refused.replace((place, status)) != Some((place, status)) {
+                        say_refused(session.path(place), status);
                     }
                 }
                 Heard::NetifdRefused(Status(status)) => log_warn!(
@@ -196,12 +199,11 @@ impl Bus {
     }
 }
 
-fn say_refused(Status(status): Status) {
+fn say_refused(path: &str, Status(status): Status) {
     log_warn!(
         Topic::Control,
-        "ubus: ubusd refuses the object {} (status {status}): another mlvpnd has it, or /usr/share/acl.d/mlvpn.json does not \
-         let this user publish it; trying again",
-        object::OBJECT.path
+        "ubus: ubusd refuses the object {path} (status {status}): another tunnel has it, or /usr/share/acl.d/mlvpn.json does \
+         not let this user publish it; trying again"
     );
 }
 

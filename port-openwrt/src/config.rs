@@ -2,37 +2,58 @@
 //! The router's configuration: /etc/config/mlvpn, or an `mlvpn.conf` where the file is called so.
 
 use std::fs::File;
-use std::path::Path;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mlvpn::config::uci::{self, Sources, Tunnel};
-use mlvpn::config::{self, Config, Loaded, Report};
+use mlvpn::config::{self, Config, Loaded, MAX_FILE_BYTES, OpenFile, Report};
 
-/// Whose interfaces are the links of OpenMPTCProuter's form.
-const NETWORK: &str = "/etc/config/network";
+/// Beside the configuration: whose interfaces are the links of OpenMPTCProuter's form.
+const NETWORK: &str = "network";
 
-/// Where such an interface may have its `multipath`.
-const OPENMPTCPROUTER: &str = "/etc/config/openmptcprouter";
+/// Beside the configuration: where such an interface may have its `multipath`.
+const OPENMPTCPROUTER: &str = "openmptcprouter";
 
-/// Reads the configuration of the tunnel called `tunnel`, or of the only one that is enabled. Interfaces of links stand as
+/// Which tunnel, and of which folder's files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The tunnel's section; the only one that is enabled when absent.
+    pub tunnel: Option<String>,
+    /// The folder of the configuration and of other packages', usually /etc/config.
+    pub folder: PathBuf,
+}
+
+impl Choice {
+    /// The tunnel of a file.
+    #[must_use]
+    pub fn new(file: &Path, tunnel: Option<String>) -> Self {
+        let folder = file.canonicalize().ok().and_then(|file| file.parent().map(Path::to_owned));
+        Self { tunnel, folder: folder.unwrap_or_default() }
+    }
+}
+
+/// Reads the configuration of the tunnel that was chosen. Interfaces of links stand as
 /// OpenWrt's names in it: netifd tells what each is (see [`crate::bus`]).
 ///
 /// # Errors
 /// What keeps the tunnel from running, and the warnings besides.
-pub fn load(file: &File, name: &str, tunnel: Option<&str>) -> Loaded {
+pub fn load(file: &File, name: &str, choice: &Choice, open: OpenFile<'_>) -> Loaded {
     if name.ends_with(".conf") {
         return config::load_from(file, name);
     }
     let text = config::read_text(file, name).map_err(|report| vec![*report])?;
-    // OpenMPTCProuter's form alone needs them, and says what is missing.
+    // They hold secrets of others, so they are opened where they are needed; what is missing is said then.
+    let needed = uci::needs_network(&text);
+    let beside = |path| if needed { beside(&choice.folder.join(path), open) } else { String::new() };
     let (network, openmptcprouter) = (beside(NETWORK), beside(OPENMPTCPROUTER));
     let sources = Sources {
         network: &network,
         openmptcprouter: &openmptcprouter,
-        secret: &|path: &Path| config::read_secret(path),
+        secret: &|path: &Path| config::read_secret(path, open),
     };
     let (tunnels, mut reports) = uci::parse(name, &text, &sources)?;
-    match choose(&Arc::from(name), tunnels, tunnel) {
+    match choose(&Arc::from(name), tunnels, choice.tunnel.as_deref()) {
         Ok(tunnel) => {
             let config = complete(tunnel, &Arc::from(name), &mut reports);
             Ok((config, reports))
@@ -71,6 +92,7 @@ fn complete(tunnel: Tunnel, file: &Arc<str>, reports: &mut Vec<Report>) -> Confi
             continue;
         }
         link.bindinterface = interface.parse().ok();
+        link.takes_address = said.is_some_and(|said| said.takes_address);
         if link.bindinterface.is_none() {
             let message = format!("link {}: the interface's name is too long to be followed", link.name);
             reports.push(Report::warning(file, message, "give the link the option device instead"));
@@ -80,8 +102,9 @@ fn complete(tunnel: Tunnel, file: &Arc<str>, reports: &mut Vec<Report>) -> Confi
 }
 
 /// The text of a file of another package's, empty when it is not there or not for this user.
-fn beside(path: &str) -> String {
-    std::fs::read_to_string(path).unwrap_or_default()
+fn beside(path: &Path, open: OpenFile<'_>) -> String {
+    let file = open(path).map(|file| file.take(u64::from(MAX_FILE_BYTES)));
+    file.and_then(std::io::read_to_string).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -101,7 +124,8 @@ mod tests {
         let file = File::open(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         let texts = |reports: Vec<Report>| reports.iter().map(ToString::to_string).collect();
-        load(&file, name, tunnel).map(|(config, reports)| (config, texts(reports))).map_err(texts)
+        let choice = Choice { tunnel: tunnel.map(str::to_owned), folder: PathBuf::new() };
+        load(&file, name, &choice, &config::open_file).map(|(config, reports)| (config, texts(reports))).map_err(texts)
     }
 
     fn tunnel(name: &str) -> String {

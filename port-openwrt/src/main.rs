@@ -9,17 +9,20 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 
+use mlvpn::config::open_file;
 use mlvpn::daemon::{self, Load, Variant};
 use mlvpn::diagnostics::{self, Diagnostics};
 use mlvpnd::bus::Bus;
 use mlvpnd::cli::{self, Invocation, Router, UsageError};
-use mlvpnd::config;
+use mlvpnd::config::{self, Choice};
 
 fn main() -> ExitCode {
     let done = match cli::parse(std::env::args_os()) {
         Ok(Invocation::Run(options, Router { socket, tunnel })) => {
-            let load: Load = Rc::new(move |file, name| config::load(file, name, tunnel.as_deref()));
-            let variant = Variant { name: "mlvpnd", load, service: Some(Box::new(Bus::new(socket))) };
+            let bus = Bus::new(socket, tunnel.clone());
+            let choice = Choice::new(&options.config, tunnel);
+            let load: Load = Rc::new(move |file, name, open| config::load(file, name, &choice, open));
+            let variant = Variant { name: "mlvpnd", load, service: Some(Box::new(bus)) };
             return daemon::run_variant(&options, variant);
         }
         Ok(Invocation::Print(text)) => io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()),
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
 fn check(path: &Path, router: &Router) -> io::Result<bool> {
     let name = path.to_string_lossy();
     let opened = mlvpn::config::open(path).map_err(|report| vec![*report]);
-    let loaded = opened.and_then(|file| config::load(&file, &name, router.tunnel.as_deref()));
+    let choice = Choice::new(path, router.tunnel.clone());
+    let loaded = opened.and_then(|file| config::load(&file, &name, &choice, &open_file));
     mlvpn::config::check_loaded(path, &loaded, &mut Diagnostics, &mut io::stdout())
 }

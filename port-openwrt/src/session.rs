@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! A client's side of one connection to ubusd, without the socket: what to say, and what an answer means.
 //!
-//! After [`Session::begin`] it publishes the object, adds one without a name that hears netifd and ubusd, and asks for
+//! After [`Session::begin`] it publishes the object, under a second path where there is one, adds one without a name that hears netifd and ubusd, and asks for
 //! netifd's interfaces, again whenever netifd comes back. What is to be sent gathers in the outbox; messages that came are
 //! given to [`Session::handle`], which says what the daemon has to do about them.
+//!
+//! Of several tunnels each has a path of its own, and whoever is first has the short one, too; the others go on asking for
+//! it, so that it is there as long as any tunnel is.
 
 use mlvpn::backoff::Backoff;
 use mlvpn_core::words::time::{Duration, Instant};
@@ -38,10 +41,30 @@ pub struct Published {
     pub methods: &'static [(&'static str, &'static [(&'static str, u8)])],
 }
 
+/// One path of the object.
+#[derive(Debug)]
+struct Place {
+    path: String,
+    /// The object's number, once it is published.
+    object: Option<u32>,
+    has_subscribers: bool,
+    /// The waits between attempts to publish it.
+    publishing: Backoff,
+    /// When to try again to publish it; `None` while it is there, or ubusd is being asked.
+    publish_at: Option<Instant>,
+}
+
+impl Place {
+    const fn new(path: String) -> Self {
+        Self { path, object: None, has_subscribers: false, publishing: Backoff::new(), publish_at: None }
+    }
+}
+
 /// What an answer that is awaited is to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Question {
-    Publish,
+    /// The path of this number.
+    Publish(usize),
     AddListener,
     HearObjects,
     FindNetifd,
@@ -56,10 +79,10 @@ enum Question {
 pub enum Heard<'a> {
     /// Nothing.
     Nothing,
-    /// The object is there for everyone.
-    Published,
-    /// ubusd will not have the object.
-    Refused(Status),
+    /// The object is there for everyone, under the path of this number: 0 is the short one.
+    Published(usize),
+    /// ubusd will not have the object under this path.
+    Refused(usize, Status),
     /// ubusd will not tell of netifd: interfaces are not followed.
     NetifdRefused(Status),
     /// Somebody calls a method of the object; answer it with [`Session::answer`].
@@ -77,6 +100,7 @@ pub struct Call<'a> {
     pub method: &'a [u8],
     /// The arguments, empty when there are none.
     pub arguments: Result<Table<'a>, Malformed>,
+    object: u32,
     seq: u16,
     peer: u32,
     no_reply: bool,
@@ -86,37 +110,31 @@ pub struct Call<'a> {
 #[derive(Debug)]
 pub struct Session {
     published: Published,
-    /// The number of the object, once it is published.
-    object: Option<u32>,
+    /// The object's paths, the short one first.
+    places: Vec<Place>,
     /// The number of the object that hears.
     listener: Option<u32>,
     netifd: Option<u32>,
-    has_subscribers: bool,
     seq: u16,
     asked: Vec<(u16, Question)>,
-    /// The waits between attempts to publish the object.
-    publishing: Backoff,
-    /// When to try again to publish it; `None` while it is there, or ubusd is being asked.
-    publish_at: Option<Instant>,
     /// When to look for netifd again; `None` while it is there, or is being asked.
     look_at: Option<Instant>,
     outbox: Zeroizing<Vec<u8>>,
 }
 
 impl Session {
-    /// Of a connection that is about to be.
+    /// Of a connection that is about to be; the tunnel called `tunnel` is found under its own path, too.
     #[must_use]
-    pub fn new(published: Published) -> Self {
+    pub fn new(published: Published, tunnel: Option<&str>) -> Self {
+        let own = tunnel.map(|tunnel| format!("{}.{tunnel}", published.path));
+        let paths = std::iter::once(published.path.to_owned()).chain(own);
         Self {
             published,
-            object: None,
+            places: paths.map(Place::new).collect(),
             listener: None,
             netifd: None,
-            has_subscribers: false,
             seq: 0,
             asked: Vec::with_capacity(MAX_ASKED),
-            publishing: Backoff::new(),
-            publish_at: None,
             look_at: None,
             outbox: Zeroizing::new(Vec::new()),
         }
@@ -124,26 +142,34 @@ impl Session {
 
     /// The connection is there: everything begins.
     pub fn begin(&mut self) {
-        self.publish();
+        (0..self.places.len()).for_each(|place| self.publish(place));
         self.ask(Question::AddListener, Kind::AddObject, 0, |_| {});
     }
 
-    /// Whether the object is published.
+    /// Whether the object is published, under any path.
     #[must_use]
-    pub const fn is_published(&self) -> bool {
-        self.object.is_some()
+    pub fn is_published(&self) -> bool {
+        self.places.iter().any(|place| place.object.is_some())
+    }
+
+    /// The path of this number.
+    #[must_use]
+    pub fn path(&self, place: usize) -> &str {
+        self.places.get(place).map_or("", |place| &place.path)
     }
 
     /// When [`Session::handle_timeout`] has something to do.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.publish_at.into_iter().chain(self.look_at).min()
+        self.places.iter().filter_map(|place| place.publish_at).chain(self.look_at).min()
     }
 
     /// Tries again what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.publish_at.is_some_and(|at| at <= now) {
-            self.publish();
+        for place in 0..self.places.len() {
+            if self.places.get(place).and_then(|place| place.publish_at).is_some_and(|at| at <= now) {
+                self.publish(place);
+            }
         }
         if self.look_at.is_some_and(|at| at <= now) {
             self.find_netifd();
@@ -157,8 +183,11 @@ impl Session {
             Some(Kind::Data) => self.handle_data(header.seq, found),
             Some(Kind::Status) => self.handle_status(header.seq, found, now),
             Some(Kind::Invoke) => self.handle_invoke(header, found),
-            Some(Kind::Notify) if found.object == self.object => {
-                self.has_subscribers = found.active == Some(true);
+            Some(Kind::Notify) => {
+                let told = self.places.iter_mut().find(|place| place.object.is_some() && place.object == found.object);
+                if let Some(place) = told {
+                    place.has_subscribers = found.active == Some(true);
+                }
                 Heard::Nothing
             }
             Some(Kind::Unsubscribe) if self.netifd.is_some() && found.target == self.netifd => {
@@ -175,7 +204,10 @@ impl Session {
     /// # Errors
     /// When the result is longer than ubusd takes; the caller is told, too.
     pub fn answer(&mut self, call: &Call<'_>, answer: Result<&[u8], Status>) -> Result<(), TooLong> {
-        let Some(object) = self.object.filter(|_| !call.no_reply) else { return Ok(()) };
+        if call.no_reply {
+            return Ok(());
+        }
+        let object = call.object;
         let (mut status, mut outcome) = (answer.err().unwrap_or(Status::OK), Ok(()));
         if let Ok(result) = answer {
             let message = write(Kind::Data, call.seq, call.peer, |attributes| {
@@ -202,7 +234,8 @@ impl Session {
         arguments.close(open);
         let Ok(arguments) = arguments.finish() else { return };
         self.invoke(Question::Tell, EVENT_OBJECT, b"send", &arguments);
-        if let Some(object) = self.object.filter(|_| self.has_subscribers) {
+        let subscribed = self.places.iter().filter(|place| place.has_subscribers).filter_map(|place| place.object);
+        for object in subscribed.collect::<Vec<_>>() {
             self.ask(Question::Tell, Kind::Notify, object, |attributes| {
                 attributes.put_u32(attribute::OBJECT, object);
                 attributes.put_string(attribute::METHOD, event.as_bytes());
@@ -240,7 +273,11 @@ impl Session {
     fn handle_data<'a>(&mut self, seq: u16, found: Attributes<'a>) -> Heard<'a> {
         let question = self.asked.iter().find(|(asked, _)| *asked == seq).map(|(_, question)| *question);
         match (question, found) {
-            (Some(Question::Publish), Attributes { object: Some(object), .. }) => self.object = Some(object),
+            (Some(Question::Publish(place)), Attributes { object: Some(object), .. }) => {
+                if let Some(place) = self.places.get_mut(place) {
+                    place.object = Some(object);
+                }
+            }
             (Some(Question::AddListener), Attributes { object: Some(object), .. }) => self.listener = Some(object),
             (Some(Question::FindNetifd), Attributes { object: Some(object), .. }) => self.netifd = Some(object),
             (Some(Question::Dump), Attributes { data: Some(Ok(data)), .. }) => return Heard::Interfaces(data),
@@ -255,15 +292,7 @@ impl Session {
         let (_, question) = self.asked.remove(place);
         let status = found.status.unwrap_or(Status::UNKNOWN_ERROR);
         match (question, status) {
-            (Question::Publish, Status::OK) if self.object.is_some() => {
-                self.publishing.succeeded();
-                return Heard::Published;
-            }
-            (Question::Publish, status) => {
-                self.object = None;
-                self.publish_at = Some(self.publishing.failed(now));
-                return Heard::Refused(status);
-            }
+            (Question::Publish(place), status) => return self.handle_published(place, status, now),
             (Question::AddListener, Status::OK) => {
                 self.hear_objects();
                 self.find_netifd();
@@ -282,12 +311,23 @@ impl Session {
         Heard::Nothing
     }
 
+    fn handle_published<'a>(&mut self, number: usize, status: Status, now: Instant) -> Heard<'a> {
+        let Some(place) = self.places.get_mut(number) else { return Heard::Nothing };
+        if status == Status::OK && place.object.is_some() {
+            place.publishing.succeeded();
+            return Heard::Published(number);
+        }
+        place.object = None;
+        place.publish_at = Some(place.publishing.failed(now));
+        Heard::Refused(number, status)
+    }
+
     fn handle_invoke<'a>(&mut self, header: Header, found: Attributes<'a>) -> Heard<'a> {
         let (Some(object), Some(method)) = (found.object, found.method) else { return Heard::Nothing };
         let Header { seq, peer, .. } = header;
         let arguments = found.data.unwrap_or(Ok(Table::default()));
-        if self.object == Some(object) {
-            return Heard::Call(Call { method, arguments, seq, peer, no_reply: found.no_reply });
+        if self.places.iter().any(|place| place.object == Some(object)) {
+            return Heard::Call(Call { method, arguments, object, seq, peer, no_reply: found.no_reply });
         }
         if self.listener != Some(object) {
             return Heard::Nothing;
@@ -312,11 +352,12 @@ impl Session {
 
 /// What is said.
 impl Session {
-    fn publish(&mut self) {
-        self.publish_at = None;
-        let Published { path, methods } = self.published;
-        let signature = signature(methods);
-        self.ask(Question::Publish, Kind::AddObject, 0, |attributes| {
+    fn publish(&mut self, number: usize) {
+        let Some(place) = self.places.get_mut(number) else { return };
+        place.publish_at = None;
+        let path = place.path.clone();
+        let signature = signature(self.published.methods);
+        self.ask(Question::Publish(number), Kind::AddObject, 0, |attributes| {
             attributes.put_string(attribute::PATH, path.as_bytes());
             attributes.put(attribute::SIGNATURE, &signature);
         });
@@ -420,7 +461,11 @@ mod tests {
 
     impl Play {
         fn begin() -> Self {
-            let mut session = Session::new(METHODS);
+            Self::begin_as(None)
+        }
+
+        fn begin_as(tunnel: Option<&str>) -> Self {
+            let mut session = Session::new(METHODS, tunnel);
             session.begin();
             Self { session, now: Instant::ORIGIN }
         }
@@ -457,7 +502,7 @@ mod tests {
         fn established() -> Self {
             let mut play = Self::begin();
             play.said();
-            assert_eq!(play.answer(1, Some(100), Status::OK), "Published");
+            assert_eq!(play.answer(1, Some(100), Status::OK), "Published(0)");
             play.answer(2, Some(200), Status::OK);
             let said = play.said();
             let words: Vec<&str> = said.iter().map(|(_, _, word)| word.as_str()).collect();
@@ -492,7 +537,7 @@ mod tests {
     fn a_refused_object_is_offered_again_ever_more_rarely() {
         let mut play = Play::begin();
         play.said();
-        assert_eq!(play.answer(1, None, Status::INVALID_ARGUMENT), "Refused(Status(2))");
+        assert_eq!(play.answer(1, None, Status::INVALID_ARGUMENT), "Refused(0, Status(2))");
         let retry_at = play.session.deadline().unwrap();
         play.session.handle_timeout(Instant::ORIGIN);
         assert!(play.said().is_empty());
@@ -500,7 +545,36 @@ mod tests {
         assert_eq!(play.session.deadline(), None, "the answer is awaited");
         let said = play.said();
         assert_eq!((said[0].0, said[0].2.as_str()), (Kind::AddObject, "mlvpn"));
-        assert_eq!(play.answer(said[0].1, Some(100), Status::OK), "Published");
+        assert_eq!(play.answer(said[0].1, Some(100), Status::OK), "Published(0)");
+    }
+
+    #[test]
+    fn one_of_several_tunnels_has_its_own_path_and_the_short_one_when_that_comes_free() {
+        let mut play = Play::begin_as(Some("home"));
+        let said: Vec<String> = play.said().into_iter().map(|(.., word)| word).collect();
+        assert_eq!(said[..2], ["mlvpn", "mlvpn.home"]);
+        assert_eq!(play.answer(1, None, Status::INVALID_ARGUMENT), "Refused(0, Status(2))");
+        assert_eq!(play.answer(2, Some(101), Status::OK), "Published(1)");
+        assert!(play.session.is_published());
+        let call = |object| {
+            write(Kind::Invoke, 9, 55, |attributes| {
+                attributes.put_u32(attribute::OBJECT, object);
+                attributes.put_string(attribute::METHOD, b"status");
+            })
+        };
+        let heard = |play: &mut Play, object| {
+            let message = call(object).unwrap();
+            let (header, body) = message.split_first_chunk::<MESSAGE_HEADER>().unwrap();
+            matches!(play.session.handle(Header::parse(*header).unwrap(), body, play.now), Heard::Call(_))
+        };
+        assert!(heard(&mut play, 101) && !heard(&mut play, 100));
+        let retry_at = play.session.deadline().unwrap();
+        play.said();
+        play.session.handle_timeout(retry_at);
+        let said = play.said();
+        assert_eq!((said.len(), said[0].2.as_str()), (1, "mlvpn"));
+        assert_eq!(play.answer(said[0].1, Some(100), Status::OK), "Published(0)");
+        assert!(heard(&mut play, 101) && heard(&mut play, 100));
     }
 
     #[test]

@@ -114,7 +114,7 @@ class Init(ScriptTest):
             "procd_add_jail_mount|/etc/resolv.conf",
             "procd_add_jail_mount_rw|/dev/net/tun",
             "procd_close_instance",
-            "procd_open_instance|events",
+            "procd_open_instance|hotplug-events",
             "procd_set_param|command|/usr/lib/mlvpn/events",
             "procd_set_param|respawn|3600|5|0",
             "procd_set_param|stderr|1",
@@ -143,7 +143,7 @@ class Init(ScriptTest):
         done = self.init("start")
         self.assertIn("server: not given", done.stderr)
         calls = self.take_calls()
-        self.assertEqual([call for call in calls if call.startswith("procd_open")], ["procd_open_instance|tunnel", "procd_open_instance|events"])
+        self.assertEqual([call for call in calls if call.startswith("procd_open")], ["procd_open_instance|tunnel", "procd_open_instance|hotplug-events"])
         self.assertIn("logger|-t|mlvpn|-p|daemon.err|tunnel bad is not started: mlvpn:3: server: not given; say where the server is", calls)
 
     def test_openmptcprouters_tunnel_is_started_and_follows_the_network(self):
@@ -181,13 +181,21 @@ class Init(ScriptTest):
         self.assertEqual(calls[0], "procd_send_signal|mlvpn|tunnel|HUP")
         self.assertEqual([call for call in calls if call.startswith("procd_send_signal")], calls[:1])
         self.assertEqual([call for call in calls if call.startswith("procd_open")],
-                         ["procd_open_instance|tunnel", "procd_open_instance|second", "procd_open_instance|events"])
+                         ["procd_open_instance|tunnel", "procd_open_instance|second", "procd_open_instance|hotplug-events"])
 
     def test_the_status_is_a_sentence(self):
         (self.answers / "status").write_text('{"state": "degraded", "summary": "1 of 2 links are well connected"}')
-        self.assertEqual(self.init("status").stdout, "degraded: 1 of 2 links are well connected\n")
+        self.assertEqual(self.init("status").stdout, "tunnel: degraded: 1 of 2 links are well connected\n")
+        self.config("mlvpn", ONE_TUNNEL + "config tunnel 'second'\n\toption enabled '1'\n")
+        self.assertIn("second: not running; the log may say why: logread -e mlvpn", self.init("status", code=3).stdout)
+        (self.answers / "second.status").write_text('{"state": "up", "summary": "all of 2 links are connected"}')
+        self.assertEqual(self.init("status").stdout.splitlines()[1], "second: up: all of 2 links are connected")
         (self.answers / "status").unlink()
-        self.assertIn("logread -e mlvpn", self.init("status", code=3).stdout)
+        self.assertIn("tunnel: not running", self.init("status", code=3).stdout)
+
+    def test_the_links_of_every_tunnel_are_shown(self):
+        (self.answers / "links").write_text('{"links": []}')
+        self.assertEqual(self.init("links").stdout, '{"links": []}')
 
     def test_the_check_judges_every_enabled_tunnel(self):
         self.init("check")
@@ -260,6 +268,15 @@ class Events(ScriptTest):
         self.assertEqual(self.hear(self.UP, self.DOWN, status=status), [
             "hotplug-call|mlvpn|tunnel-up|mlvpn0|||", "hotplug-call|mlvpn|tunnel-down|mlvpn0|||"])
         self.assertEqual(self.hear(status='{"state": "down", "device": "mlvpn0"}'), [])
+
+    def test_each_of_several_tunnels_is_told_of(self):
+        self.config("mlvpn", ONE_TUNNEL + "config tunnel 'second'\n\toption enabled '1'\n\toption device 'mlvpn1'\n")
+        (self.answers / "second.status").write_text('{"state": "degraded", "device": "mlvpn1"}')
+        status = '{"state": "up", "device": "mlvpn0"}'
+        self.assertEqual(self.hear(status=status), [
+            "hotplug-call|mlvpn|tunnel-up|mlvpn0|||", "hotplug-call|mlvpn|tunnel-up|mlvpn1|||"])
+        told = self.hear(status=status, interface=["vpn", "second"])
+        self.assertEqual((told[0], told[-1]), ("proto_init_update|mlvpn1|1", "proto_send_update|vpn"))
 
     def test_a_name_with_a_shells_words_in_it_is_text(self):
         evil = "$(touch /tmp/x); `id` \\\"'"

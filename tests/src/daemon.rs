@@ -188,6 +188,25 @@ impl Daemon {
         Self::start_in(PrivateFolder::new(), namespace, program, file)
     }
 
+    /// The same with files beside the configuration, in a folder that is root's alone; `{folder}` stands for it.
+    ///
+    /// # Panics
+    /// As [`Daemon::start`].
+    #[must_use]
+    pub fn start_with_files(
+        namespace: &Namespace,
+        program: &Program,
+        file: (&str, &str),
+        beside: &[(&str, &str)],
+    ) -> Self {
+        let folder = PrivateFolder::new();
+        for (name, text) in beside {
+            folder.write(name, text, 0o600);
+        }
+        let text = file.1.replace("{folder}", &folder.path().to_string_lossy());
+        Self::start_in(folder, namespace, program, (file.0, &text))
+    }
+
     fn start_in(folder: PrivateFolder, namespace: &Namespace, program: &Program, (name, text): (&str, &str)) -> Self {
         let path = folder.write(name, text, 0o600);
         let log = File::create_new(folder.path().join("log")).expect("a new file");
@@ -205,6 +224,20 @@ impl Daemon {
             panic!("{} did not start:\n{log}", program.path.display());
         };
         Self { monitor, worker, folder, read_lines: Cell::new(0), read_calls: Cell::new(0) }
+    }
+
+    /// The folder of its files.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes a file beside its configuration, which only root can read.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn write_file(&self, name: &str, text: &str) {
+        self.folder.write(name, text, 0o600);
     }
 
     /// The process that keeps root's rights.
@@ -308,6 +341,15 @@ impl Daemon {
     /// When the daemon has ended.
     pub fn reload(&self, configuration: &Configuration) {
         self.reload_as(configuration, b"", 0o600);
+    }
+
+    /// Has the daemon follow a file that replaces the one it was started with.
+    ///
+    /// # Panics
+    /// As [`Daemon::reload`].
+    pub fn reload_file(&self, name: &str, text: &str) {
+        self.write_file(name, text);
+        self.signal(Signal::SIGHUP);
     }
 
     /// The same with `comment` above the configuration, in whatever encoding, and with the file's rights.

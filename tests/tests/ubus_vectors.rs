@@ -145,7 +145,7 @@ fn an_object_is_published_in_the_bytes_that_libubus_uses() {
             ("init", &[("name", kind::STRING), ("action", kind::STRING)]),
         ],
     };
-    let mut session = Session::new(rc);
+    let mut session = Session::new(rc, None);
     session.begin();
     let mut frames = Frames::new();
     frames.feed(session.outbox());

@@ -29,9 +29,19 @@ pub fn load(path: &Path) -> Loaded {
 /// # Errors
 /// Why it cannot be opened.
 pub fn open(path: &Path) -> Result<File, Box<Report>> {
-    // Opening a FIFO must not wait for a writer.
-    let opened = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
-    opened.map_err(|error| Box::new(unreadable(&Arc::from(path.to_string_lossy().as_ref()), &error)))
+    open_file(path).map_err(|error| Box::new(unreadable(&Arc::from(path.to_string_lossy().as_ref()), &error)))
+}
+
+/// How a file is opened that a configuration names or needs: [`open_file`], or a way that hands over what a process with
+/// more rights opened.
+pub type OpenFile<'a> = &'a dyn Fn(&Path) -> io::Result<File>;
+
+/// Opens a file for reading; a FIFO without waiting for a writer.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn open_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)
 }
 
 /// The same for a file that is already open, as when a privileged process opened it; `name` is for the reports.
@@ -59,9 +69,10 @@ pub fn refused_permissions(name: &str, metadata: &Metadata) -> Option<Report> {
 ///
 /// # Errors
 /// Why it cannot be read, and what to do.
-pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, String> {
+pub fn read_secret(path: &Path, open: OpenFile<'_>) -> Result<Zeroizing<String>, String> {
     let name = path.to_string_lossy();
-    let text = open(path).and_then(|file| read_text(&file, &name));
+    let opened = open(path).map_err(|error| Box::new(unreadable(&Arc::from(name.as_ref()), &error)));
+    let text = opened.and_then(|file| read_text(&file, &name));
     text.map_err(|report| format!("{}; {}", report.message, report.advice))
 }
 

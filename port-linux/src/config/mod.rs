@@ -29,7 +29,8 @@ pub use crate::device::DeviceKind;
 pub use crate::interface::InterfaceName;
 pub use changes::Changes;
 pub use file::{
-    MAX_FILE_BYTES, check, check_loaded, load, load_from, open, read_secret, read_text, refused_permissions,
+    MAX_FILE_BYTES, OpenFile, check, check_loaded, load, load_from, open, open_file, read_secret, read_text,
+    refused_permissions,
 };
 pub use mlvpn_core::tunnel::peer::config::Network;
 pub use mlvpn_uci::options;

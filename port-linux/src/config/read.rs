@@ -185,6 +185,7 @@ fn link(file: &Arc<str>, section: &Section, above: &Above<'_>, reports: &mut Rep
         bindhost: read.host("bindhost"),
         bindport: read.port("bindport"),
         bindinterface: read.interface("bindinterface"),
+        takes_address: false,
         remotehost: read.host("remotehost"),
         remoteport: read.port("remoteport"),
         bandwidth_upload: read.number("bandwidth_upload", 0),

@@ -144,6 +144,9 @@ pub struct Link {
     pub bindport: Option<u16>,
     /// Interface the socket is bound to with `SO_BINDTODEVICE`.
     pub bindinterface: Option<InterfaceName>,
+    /// Whether the socket is bound to the interface's IPv4 address, too, where somebody tells it: in OpenMPTCProuter's
+    /// files, which cannot name one, the routing rules go by it.
+    pub takes_address: bool,
     /// Server's address or name, not yet resolved.
     pub remotehost: Option<String>,
     /// Server's UDP port, not 0.

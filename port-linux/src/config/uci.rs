@@ -92,6 +92,14 @@ pub fn parse(name: &str, text: &str, sources: &Sources<'_>) -> Loaded {
     if failed { Err(reports) } else { Ok((tunnels, reports)) }
 }
 
+/// Whether a text has OpenMPTCProuter's form, which alone needs the network's text; other files need not be opened.
+#[must_use]
+pub fn needs_network(text: &str) -> bool {
+    let mut room = Room::for_text(text);
+    let package = room.read(&Arc::from(""), text);
+    package.is_ok_and(|package| package.sections().iter().any(|section| section.kind.is("mlvpn")))
+}
+
 /// The room for what a text holds.
 struct Room<'a> {
     sections: Vec<Section<'a>>,

@@ -119,12 +119,16 @@ impl Worker {
         self.links.get(index)?.as_ref()
     }
 
-    /// A link of the configuration as it is to be used: towards the server in use, over the interface's device, and
+    /// A link of the configuration as it is to be used: towards the server in use, over the interface's device,
     /// with what a service changed.
     pub(super) fn in_use(&self, link: Link) -> Link {
         let mut link = settings::with_server(link, &self.config, self.failover.active);
-        if let Some(InterfaceState::Up(device)) = link.bindinterface.and_then(|name| self.interfaces.get(&name)) {
+        let interface = link.bindinterface.and_then(|name| self.interfaces.get(&name));
+        if let Some(InterfaceState::Up { device, address }) = interface {
             link.bindinterface = Some(*device);
+            if let Some(address) = address.filter(|_| link.takes_address) {
+                link.bindhost = Some(address.to_string());
+            }
         }
         if let Some(change) = self.changes.get(&link.name) {
             link.fallback_only |= change.usage == Some(Usage::Backup);

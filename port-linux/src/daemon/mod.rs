@@ -29,7 +29,7 @@ mod worker;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::config::{Config, Loaded, Report, Severity, open};
+use crate::config::{Config, Loaded, Report, Severity, open, open_file};
 use crate::log::{self, Filter, Target, Topic};
 use crate::privilege::{self, Capability, Identity, MonitorPlan, Split};
 use crate::script::Script;
@@ -69,7 +69,7 @@ pub fn run_variant(options: &RunOptions, variant: Variant) -> ExitCode {
 
 fn load(path: &Path, load: &Load) -> Loaded {
     let name = path.to_string_lossy();
-    open(path).map_err(|report| vec![*report]).and_then(|file| load(&file, &name))
+    open(path).map_err(|report| vec![*report]).and_then(|file| load(&file, &name, &open_file))
 }
 
 /// Why the daemon did not start; the text says what to do.
@@ -92,8 +92,8 @@ fn start(options: &RunOptions, variant: Variant, config: Config, warnings: &[Rep
         config_path: absolute(&options.config)?,
         script: status_command(&config),
         environment: settings::script_environment(&config),
-        read_environment: Box::new(move |file| {
-            monitors.read(file, protocol).ok().map(|(config, _)| settings::script_environment(&config))
+        read_environment: Box::new(move |file, open| {
+            monitors.read(file, open, protocol).ok().map(|(config, _)| settings::script_environment(&config))
         }),
     };
     if !options.natural_title {

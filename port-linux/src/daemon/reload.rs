@@ -13,8 +13,9 @@ use super::options::RunOptions;
 use super::service::Load;
 use super::settings;
 use super::worker::Worker;
-use crate::config::{Changes, Config, Protocol, Report};
+use crate::config::{Changes, Config, OpenFile, Protocol, Report};
 use crate::log::Topic;
+use crate::privilege::Opened;
 use crate::{log_info, log_warn};
 
 /// Why a configuration is not followed.
@@ -41,16 +42,22 @@ impl Source {
     }
 
     /// Reads a configuration to be followed by a daemon that runs `protocol`.
-    pub(super) fn read(&self, file: &File, protocol: Protocol) -> Result<(Config, Vec<Report>), Refused> {
-        let (newer, warnings) = (self.load)(file, &self.name).map_err(Refused::Errors)?;
+    pub(super) fn read(
+        &self,
+        file: &File,
+        open: OpenFile<'_>,
+        protocol: Protocol,
+    ) -> Result<(Config, Vec<Report>), Refused> {
+        let (newer, warnings) = (self.load)(file, &self.name, open).map_err(Refused::Errors)?;
         if newer.general.protocol == protocol { Ok((newer, warnings)) } else { Err(Refused::Protocol) }
     }
 }
 
 impl Worker {
-    /// Follows the configuration in `file`. One that has errors changes nothing.
-    pub(super) fn reload(&mut self, file: &File, now: Instant) {
-        let (newer, warnings) = match self.source.read(file, self.config.general.protocol) {
+    /// Follows the configuration that was opened. One that has errors changes nothing.
+    pub(super) fn reload(&mut self, opened: &Opened, now: Instant) {
+        let protocol = self.config.general.protocol;
+        let (newer, warnings) = match self.source.read(&opened.config, &|path| opened.open(path), protocol) {
             Ok(loaded) => loaded,
             Err(Refused::Errors(reports)) => {
                 for report in reports {

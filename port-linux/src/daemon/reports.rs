@@ -168,7 +168,7 @@ impl Worker {
     pub(super) fn read_monitor(&mut self) -> io::Result<()> {
         while let Some(notice) = self.monitor.poll_notice()? {
             match notice {
-                Notice::Config(file) => self.reload(&file, clock::now()),
+                Notice::Config(opened) => self.reload(&opened, clock::now()),
                 Notice::NoConfig(why) => log_warn!(Topic::Config, "reload: cannot open the configuration: {why}"),
                 Notice::Gone => return Err(io::Error::other("the privileged process died")),
             }

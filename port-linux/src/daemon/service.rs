@@ -3,11 +3,12 @@
 
 use std::fs::File;
 use std::io;
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 
 use mlvpn_core::words::time::Instant;
 
-use crate::config::{self, Loaded};
+use crate::config::{self, Loaded, OpenFile};
 use crate::interface::InterfaceName;
 use crate::reactor::{Reactor, Readiness};
 use crate::status::{Happening, History, Peers, Status};
@@ -22,14 +23,15 @@ pub struct Variant {
     pub service: Option<Box<dyn Service>>,
 }
 
-/// Reads a configuration from a file that is open at its start; the text is what reports call the file.
-pub type Load = Rc<dyn Fn(&File, &str) -> Loaded>;
+/// Reads a configuration from a file that is open at its start; the text is what reports call the file, and what else it
+/// needs is opened with the last argument.
+pub type Load = Rc<dyn Fn(&File, &str, OpenFile<'_>) -> Loaded>;
 
 impl Variant {
     /// `mlvpn` itself.
     #[must_use]
     pub fn plain() -> Self {
-        Self { name: "mlvpn", load: Rc::new(config::load_from), service: None }
+        Self { name: "mlvpn", load: Rc::new(|file, name, _| config::load_from(file, name)), service: None }
     }
 }
 
@@ -139,6 +141,11 @@ impl Usage {
 pub enum InterfaceState {
     /// It is not up, whatever the kernel has of that name.
     Down,
-    /// It is up; this is its device.
-    Up(InterfaceName),
+    /// It is up.
+    Up {
+        /// Its device.
+        device: InterfaceName,
+        /// Its first IPv4 address.
+        address: Option<Ipv4Addr>,
+    },
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The two ends of the channel: the monitor's loop, and the worker's side of it.
 
+use super::files::{MAX_PATHS, Opened, Recorder};
 use super::protocol::{MAX_MESSAGE, Request};
 use super::{MonitorPlan, die_with_parent};
+use crate::config::open_file;
 use crate::interface::{self, InterfaceName};
 use crate::log::Topic;
 use crate::reactor::{self, Batch, Event, Interest, Reactor, Token};
@@ -14,10 +16,9 @@ use nix::sys::signal::{Signal as Number, kill};
 use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recv, send, sendmsg, socketpair};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, IoSlice, Seek};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 
 /// Requests served per turn, so that a wild worker cannot keep the monitor from its signals.
 const REQUESTS_PER_TURN: usize = 16;
@@ -43,15 +44,16 @@ pub struct Monitor {
 /// What the monitor answers.
 #[derive(Debug)]
 pub enum Notice {
-    /// The configuration, open for reading.
-    Config(File),
+    /// The configuration, and the files it names.
+    Config(Opened),
     /// The configuration could not be opened, for this reason.
     NoConfig(io::Error),
     /// The monitor is gone; so is, in a moment, the worker.
     Gone,
 }
 
-/// First bytes of answers: the configuration comes with the message, or the reason why not (4 bytes, big-endian).
+/// First bytes of answers: the configuration comes with the message, with the files it names and their paths; or the reason
+/// why not (4 bytes, big-endian).
 const CONFIG: u8 = b'C';
 const NO_CONFIG: u8 = b'E';
 
@@ -107,16 +109,20 @@ impl Monitor {
     /// # Errors
     /// The kernel's refusal.
     pub fn poll_notice(&self) -> io::Result<Option<Notice>> {
-        let mut bytes = [0; MAX_MESSAGE];
-        let (len, file) = match sys::receive_with_descriptor(&self.channel, &mut bytes) {
+        let mut bytes = vec![0; 1 + MAX_PATHS];
+        let (len, files) = match sys::receive_with_descriptors(&self.channel, &mut bytes) {
             Ok(received) => received,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(Some(Notice::Gone)),
             Err(error) => return Err(error),
         };
-        Ok(Some(match (bytes.get(..len).unwrap_or_default(), file) {
+        let mut files = files.into_iter().map(File::from);
+        Ok(Some(match (bytes.get(..len).unwrap_or_default(), files.next()) {
             ([], _) => Notice::Gone,
-            ([CONFIG], Some(file)) => Notice::Config(File::from(file)),
+            ([CONFIG, paths @ ..], Some(config)) => match Opened::received(config, paths, files) {
+                Some(opened) => Notice::Config(opened),
+                None => return Err(io::ErrorKind::InvalidData.into()),
+            },
             ([NO_CONFIG, a, b, c, d], _) => {
                 Notice::NoConfig(io::Error::from_raw_os_error(i32::from_be_bytes([*a, *b, *c, *d])))
             }
@@ -300,9 +306,9 @@ impl Service {
 
     fn send_config(&mut self) {
         let sent = match self.open_config() {
-            Ok(file) => {
-                let descriptor = [file.as_raw_fd()];
-                self.answer(&[CONFIG], &[ControlMessage::ScmRights(&descriptor)])
+            Ok((config, beside)) => {
+                let descriptors = [vec![config.as_raw_fd()], beside.descriptors()].concat();
+                self.answer(&[vec![CONFIG], beside.paths()].concat(), &[ControlMessage::ScmRights(&descriptors)])
             }
             Err(why) => {
                 log_warn!(Topic::Config, "{}: {why}", self.plan.config_path.display());
@@ -321,19 +327,24 @@ impl Service {
         Ok(())
     }
 
-    /// Opens the configuration this process was started with and reads the scripts' environment out of it.
-    fn open_config(&mut self) -> io::Result<File> {
-        let path = &self.plan.config_path;
-        let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-        if let Some(environment) = (self.plan.read_environment)(&file) {
+    /// Opens the configuration this process was started with, and with it what it names, and reads the scripts'
+    /// environment out of it.
+    fn open_config(&mut self) -> io::Result<(File, Recorder)> {
+        let mut file = open_file(&self.plan.config_path)?;
+        let mut beside = Recorder::default();
+        if let Some(environment) = (self.plan.read_environment)(&file, &|path| beside.open(path)) {
             self.environment = environment;
+        }
+        if !beside.fits() {
+            log_warn!(Topic::Config, "reload: the configuration names more files than can be opened without a restart");
+            beside = Recorder::default();
         }
         // The worker gets the same open file, read position included. What is no file has none, and is for the worker to
         // refuse.
         if file.metadata()?.is_file() {
             file.rewind()?;
         }
-        Ok(file)
+        Ok((file, beside))
     }
 
     /// A worker that sends what no worker sends is broken or taken over.

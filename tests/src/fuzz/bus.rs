@@ -27,7 +27,7 @@ pub fn blobmsg(data: &[u8]) {
 pub fn ubus(data: &[u8]) {
     let Some((&cut, stream)) = data.split_first() else { return };
     let published = Published { path: "mlvpn", methods: &[("status", &[])] };
-    let (mut session, mut frames, mut now) = (Session::new(published), Frames::new(), Instant::ORIGIN);
+    let (mut session, mut frames, mut now) = (Session::new(published, Some("home")), Frames::new(), Instant::ORIGIN);
     session.begin();
     for piece in stream.chunks(usize::from(cut).max(1)) {
         frames.feed(piece);

@@ -17,6 +17,8 @@ pub struct Interface {
     pub name: &'static str,
     /// As the kernel does; none while it is down.
     pub device: Option<&'static str>,
+    /// Its IPv4 address.
+    pub address: &'static str,
 }
 
 impl Interface {
@@ -27,7 +29,7 @@ impl Interface {
             "pending": false,
             "available": true,
             "proto": "dhcp",
-            "ipv4-address": [{"address": "192.0.2.1", "mask": 24}],
+            "ipv4-address": [{"address": self.address, "mask": 24}],
             "data": {},
         });
         if let Some(device) = self.device {

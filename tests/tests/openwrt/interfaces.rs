@@ -20,7 +20,7 @@ fn configurations() -> (Configuration, Configuration) {
 }
 
 fn interface(name: &'static str, device: Option<&'static str>) -> Interface {
-    Interface { name, device }
+    Interface { name, device, address: "192.0.2.1" }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! /dev/net/tun and `ip`; says so and passes without.
 
 mod bus;
+mod files;
 mod interfaces;
 mod peers;
 
