@@ -103,7 +103,9 @@ class Router:
         self.status = answers("status")
         self.history = answers("history")
         self.peers = answers("peers")
-        self.service = {"instances": {"tunnel": {"running": True}}}
+        self.service = {"instances": {"tunnel": {"running": True}, "hotplug-events": {"running": True}}}
+        # What tunnels beside the first tell, by their names.
+        self.others = {}
         # "there", "absent" (no such object), "denied" (by rpcd), or a status of ubus.
         self.bus = "there"
         self.may_write = True
@@ -143,8 +145,11 @@ class Router:
         return {**reply, "result": [code] if data is None else [code, data]}
 
     def call(self, name, method, arguments):
-        if name == "mlvpn":
-            return self.mlvpn(method, arguments)
+        if name in ("mlvpn", "mlvpn.tunnel"):
+            return self.mlvpn(method, arguments, self.status)
+        if name.startswith("mlvpn."):
+            other = self.others.get(name.removeprefix("mlvpn."))
+            return self.mlvpn(method, arguments, other) if other else (NOT_FOUND, None)
         if name == "uci":
             if method in ("add", "set", "delete", "order", "apply") and not self.may_write:
                 return PERMISSION_DENIED, None
@@ -164,13 +169,13 @@ class Router:
         }
         return OK, known.get(f"{name}.{method}", {})
 
-    def mlvpn(self, method, arguments):
+    def mlvpn(self, method, arguments, status):
         if self.bus != "there":
             return self.bus, None
         if method == "link":
             if not self.may_write:
                 return PERMISSION_DENIED, None
-            link = next((link for link in self.status["links"] if link["name"] == arguments["name"]), None)
+            link = next((link for link in status["links"] if link["name"] == arguments["name"]), None)
             if link is None:
                 return NOT_FOUND, None
             link["state"] = "disabled" if arguments["action"] == "down" else "up"
@@ -178,7 +183,7 @@ class Router:
         if method == "keygen":
             given = arguments.get("private_key")
             return OK, {"public_key": KEYS["public_key"]} if given else dict(KEYS)
-        told = {"status": self.status, "history": self.history, "peers": self.peers}
+        told = {"status": status, "history": self.history, "peers": self.peers}
         return (OK, copy.deepcopy(told[method])) if method in told else (3, None)
 
     # Files

@@ -50,6 +50,24 @@ class Status(browser.PageTest):
             self.router.status["state"] = state
             self.assertIn(sentence, self.open().inner_text(".mlvpn-state"))
 
+    def test_one_of_several_tunnels_is_chosen_and_asked_by_its_own_name(self):
+        page = self.open()
+        self.assertEqual(page.locator(".cbi-tabmenu").count(), 0, "there is nothing to choose")
+        self.router.service["instances"]["office"] = {"running": True}
+        self.router.others["office"] = {**self.router.status, "state": "down", "device": "mlvpn1", "links": [
+            {**self.router.status["links"][0], "name": EVIL}]}
+        page = self.open()
+        self.assertEqual(page.locator(".cbi-tabmenu a").all_inner_texts(), ["office", "tunnel"])
+        self.assertEqual(page.inner_text(".mlvpn-state"), "The tunnel is down.")
+        self.picture(page, "several-tunnels")
+        page.click("button[data-link]")
+        self.eventually(page, "() => document.querySelector('button[data-link]').textContent == 'Put back'")
+        self.assertEqual([link["state"] for link in self.router.others["office"]["links"]], ["disabled"])
+        self.assertNotIn("disabled", [link["state"] for link in self.router.status["links"]])
+        page.click("a[data-tunnel=tunnel]")
+        self.eventually(page, "() => document.querySelector('.mlvpn-facts').textContent.includes('mlvpn0')")
+        self.assertEqual(page.inner_text(".cbi-tab"), "tunnel")
+
     def test_a_failed_handshake_and_drops_are_told_with_a_remedy(self):
         self.router.status.update(trouble="the peer does not know this key", drops={"unauthentic": 100_000_000, "replayed": 9})
         advice = self.open().inner_text(".mlvpn-advice")

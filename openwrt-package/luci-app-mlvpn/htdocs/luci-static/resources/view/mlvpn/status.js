@@ -15,18 +15,40 @@ const INTERVAL = 3;
 // Peers shown. A server with more is better asked by `ubus call mlvpn peers`.
 const MOST_PEERS = 100;
 
-const callStatus = rpc.declare({ object: 'mlvpn', method: 'status', reject: true });
-const callHistory = rpc.declare({ object: 'mlvpn', method: 'history', reject: true });
-const callPeers = rpc.declare({ object: 'mlvpn', method: 'peers', params: [ 'first', 'count' ], reject: true });
-const callLink = rpc.declare({ object: 'mlvpn', method: 'link', params: [ 'name', 'action' ], reject: true });
 const callService = rpc.declare({ object: 'service', method: 'list', params: [ 'name' ], expect: { mlvpn: {} } });
 
+// The instance beside those of the tunnels, which hands their events to hotplug.
+const LISTENER = 'hotplug-events';
+
+// The tunnel that was chosen of several.
+let chosen = null;
+
+// What a tunnel can be asked.
+function callsOf(object) {
+	return {
+		status: rpc.declare({ object, method: 'status', reject: true }),
+		history: rpc.declare({ object, method: 'history', reject: true }),
+		peers: rpc.declare({ object, method: 'peers', params: [ 'first', 'count' ], reject: true }),
+		link: rpc.declare({ object, method: 'link', params: [ 'name', 'action' ], reject: true })
+	};
+}
+
+function ask(calls) {
+	return calls.status().then(status => Promise.all([
+		L.resolveDefault(calls.history(), null),
+		status.mode == 'server' ? L.resolveDefault(calls.peers(0, MOST_PEERS), null) : null
+	]).then(([ history, peers ]) => ({ status, history, peers })));
+}
+
+// Of several tunnels each has its own object; the only one may have been started by hand, and has the short name.
 function fetch() {
-	return callStatus().then(status => Promise.all([
-		L.resolveDefault(callHistory(), null),
-		status.mode == 'server' ? L.resolveDefault(callPeers(0, MOST_PEERS), null) : null
-	]).then(([ history, peers ]) => ({ status, history, peers })))
-		.catch(error => L.resolveDefault(callService('mlvpn'), null).then(service => ({ error, service })));
+	return L.resolveDefault(callService('mlvpn'), null).then(service => {
+		const tunnels = Object.keys((service && service.instances) || {}).filter(name => name != LISTENER).sort();
+		const tunnel = tunnels.includes(chosen) ? chosen : tunnels[0];
+		const calls = callsOf(tunnels.length > 1 ? 'mlvpn.%s'.format(tunnel) : 'mlvpn');
+
+		return ask(calls).catch(error => ({ error, service })).then(answer => ({ ...answer, calls, tunnel, tunnels }));
+	});
 }
 
 // All of what peers and links are called came over the network once: it is added as text, in arrays, never as markup.
@@ -78,14 +100,33 @@ return view.extend({
 		// Whoever works by keyboard stays on the button they were on.
 		const held = page.contains(document.activeElement) ? document.activeElement.getAttribute('data-link') : null;
 
-		dom.content(page, answer.error
+		this.calls = answer.calls;
+		dom.content(page, [ this.tabs(page, answer) ].concat(answer.error
 			? this.failure(answer)
-			: [ this.summary(answer.status), this.graphs(answer.history), this.links(answer.status), this.peers(answer.peers) ]);
+			: [ this.summary(answer.status), this.graphs(answer.history), this.links(answer.status), this.peers(answer.peers) ]));
 
 		page.querySelectorAll('button[data-link]').forEach(button => {
 			if (button.getAttribute('data-link') === held)
 				button.focus();
 		});
+	},
+
+	tabs(page, answer) {
+		if (answer.tunnels.length < 2)
+			return '';
+
+		return E('ul', { 'class': 'cbi-tabmenu' }, answer.tunnels.map(name =>
+			E('li', { 'class': name == answer.tunnel ? 'cbi-tab' : 'cbi-tab-disabled' }, [
+				E('a', { 'href': '#', 'data-tunnel': name, 'click': ev => this.choose(ev, page, name) }, [ name ])
+			])));
+	},
+
+	choose(ev, page, name) {
+		ev.preventDefault();
+		chosen = name;
+
+		// Another may have been chosen meanwhile.
+		return fetch().then(answer => answer.tunnel == chosen ? this.show(page, answer) : null);
 	},
 
 	failure(answer) {
@@ -152,7 +193,7 @@ return view.extend({
 			'data-link': link.name,
 			'disabled': L.hasViewPermission() ? null : true,
 			'title': isOut ? _('Use the link as the settings say') : _('Use the link no more, until it is put back or the service restarts'),
-			'click': ui.createHandlerFn(this, () => callLink(link.name, isOut ? 'up' : 'down').catch(error =>
+			'click': ui.createHandlerFn(this, () => this.calls.link(link.name, isOut ? 'up' : 'down').catch(error =>
 				ui.addNotification(null, E('p', {}, [ _('%s was not changed: %s').format(link.name, error.message) ]), 'danger')))
 		}, [ isOut ? _('Put back') : _('Take out') ]);
 	},
