@@ -16,13 +16,16 @@ import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 FILES = ROOT / "openwrt-package/mlvpn/files"
+sys.path.insert(0, str(ROOT / "cross"))
+import package  # noqa: E402
 EPOCH = 1_750_000_000
 ORDER = ["Package", "Version", "Depends", "Conflicts", "Provides", "Source", "SourceName", "License", "Section", "Require-User",
          "SourceDateEpoch", "URL", "Maintainer", "Architecture", "Installed-Size", "Description"]
 OPKG = os.environ.get("OPKG") or shutil.which("opkg")
+APK = os.environ.get("APK") or shutil.which("apk")
 
 # Stands for the cross-built program, whose bytes are another test's matter.
-PROGRAM = b"\x7fELF" + bytes(range(256)) * 40
+PROGRAM = b"no ELF" + bytes(range(256)) * 40
 
 
 class Packages(unittest.TestCase):
@@ -65,6 +68,17 @@ class Packages(unittest.TestCase):
         self.assertEqual(len([name for name in names if name.endswith(".ipk")]), 3)
         for name in names:
             self.assertEqual((self.feed / name).read_bytes(), (other / name).read_bytes(), name)
+
+    def test_of_a_program_what_is_loaded_is_packed_and_runs(self):
+        for name in ("true", "busybox"):
+            whole = pathlib.Path(shutil.which(name)).read_bytes()
+            cut = package.loaded(whole)
+            self.assertLess(len(cut), len(whole))
+            self.assertEqual(package.loaded(cut), cut)
+            place = self.place / "true"
+            place.write_bytes(cut)
+            place.chmod(0o755)
+            subprocess.run([place], check=True)
 
     def test_a_package_is_a_gzipped_tar_of_three_parts(self):
         for package in self.feed.glob("*.ipk"):
@@ -203,7 +217,7 @@ class Packages(unittest.TestCase):
         self.assertFalse((root / "usr/sbin/mlvpnd").exists())
 
     def test_apks_tool_is_asked_for_what_openwrt_expects(self):
-        # A stand-in that keeps what it is given: Debian has no apk-tools 3, so that no real .apk is made here.
+        # A stand-in that keeps what it is given, for where apk-tools 3 is not: Debian has none.
         apk = self.place / "apk"
         apk.write_text('#!/bin/sh\nprintf "%s\\n" "$@" >> "$0.calls"\nwhile [ $# -gt 1 ]; do\n'
                        '\tcase "$1" in --files) cp -R "$2" "$0.root.$$" ;; --output) : >"$2" ;; esac\n\tshift\ndone\n')
@@ -218,6 +232,32 @@ class Packages(unittest.TestCase):
         digest = hashlib.sha256((FILES / "etc/config/mlvpn").read_bytes()).hexdigest()
         self.assertEqual((lists / "mlvpn.conffiles_static").read_text(), f"/etc/config/mlvpn {digest}\n")
         self.assertEqual((lists / "mlvpn.rusers").read_text(), "mlvpn=:mlvpn=\n")
+
+
+    @unittest.skipUnless(APK and os.getuid() == 0, "there is no apk-tools 3 (APK names one), or this is not root")
+    def test_the_users_first_command_works_with_apk(self):
+        feed, again = (self.build(name, APK=APK) / "mips_24kc" for name in ("apk-feed", "apk-feed-again"))
+        made = sorted(feed.glob("*.apk"))
+        self.assertEqual([place.name for place in made], [
+            "luci-app-mlvpn-0.1.0-r1.apk", "luci-i18n-mlvpn-de-0.1.0-r1.apk", "mlvpn-0.1.0-r1.apk"])
+        for place in [*made, feed / "packages.adb"]:
+            self.assertEqual(place.read_bytes(), (again / place.name).read_bytes(), place.name)
+        for name in ("libc", "kmod-tun", "luci-base"):
+            words = [word for fact in (f"name:{name}", "version:1", "arch:noarch") for word in ("--info", fact)]
+            subprocess.run([APK, "mkpkg", *words, "--output", feed / f"{name}-1.apk"], check=True, capture_output=True)
+        index = feed / "packages.adb"
+        subprocess.run([APK, "mkndx", "--allow-untrusted", "--output", index, *feed.glob("*.apk")], check=True, capture_output=True)
+        root = self.place / "apk-root"
+        apk = [APK, "--root", root, "--arch", "mips_24kc", "--allow-untrusted"]
+        change = [*apk, "--no-scripts", "--repository", index]
+        done = subprocess.run([*change, "--initdb", "add", "mlvpn", "luci-app-mlvpn"], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done)
+        self.check_root(root)
+        told = subprocess.run([*apk, "info", "--verbose"], capture_output=True, text=True, check=True).stdout
+        self.assertIn("mlvpn-0.1.0-r1\n", told)
+        self.assertEqual((root / "lib/apk/packages/mlvpn.rusers").read_text(), "mlvpn=:mlvpn=\n")
+        subprocess.run([*change, "del", "luci-app-mlvpn", "mlvpn"], check=True, capture_output=True)
+        self.assertFalse((root / "usr/sbin/mlvpnd").exists())
 
 
 class FeedMakefiles(unittest.TestCase):
