@@ -2,6 +2,7 @@
 //! How one link is sent on: its pace, and what its receiver's reports say of it.
 
 use crate::memory::control::Report;
+use crate::state::arrivals::REPORT_INTERVAL;
 use crate::state::estimate::{LeastTransit, RoundTrip, apart};
 use crate::state::flight::Settled;
 use crate::state::rate::{Heard, Rate};
@@ -18,7 +19,6 @@ const USED: u64 = 7;
 /// interval, but not sooner and not later than this.
 const LEAST_STALL: Duration = Duration::from_millis(80);
 const MOST_STALL: Duration = Duration::from_millis(1_000);
-const REPORT_SLACK: Duration = Duration::from_millis(25);
 
 /// A report is compared to the one before only when that is not older: send times come round after 6.5 seconds, and
 /// beyond half of that earlier and later cannot be told apart.
@@ -145,7 +145,20 @@ impl Departures {
             is_used: self.sent.saturating_mul(8) >= allowed.saturating_mul(USED),
         };
         (self.heard_at, self.sent) = (now, 0);
+        let before = self.rate.pace();
         self.rate.hear(heard);
+        self.hasten(before, now);
+    }
+
+    /// What was charged at a lower pace, `before`, is not waited for at that when the pace has risen.
+    fn hasten(&mut self, before: u64, now: Instant) {
+        let pace = self.rate.pace();
+        if pace > before {
+            let now = now.micros().saturating_mul(1_000);
+            let wait = u128::from(self.free_at.saturating_sub(now)).saturating_mul(before.into());
+            let wait = wait.checked_div(pace.into()).and_then(|wait| u64::try_from(wait).ok()).unwrap_or(0);
+            self.free_at = self.free_at.min(now.saturating_add(wait));
+        }
     }
 
     /// For how long a packet may be without news before the link is taken for failed.
@@ -153,7 +166,7 @@ impl Departures {
     pub fn stall(&self) -> Duration {
         let rtt = self.rtt.smoothed().unwrap_or(MOST_STALL);
         let wait = rtt + (rtt >> 1) + self.rtt.deviation().max(self.jitter) * 4;
-        wait.max(LEAST_STALL).min(MOST_STALL) + REPORT_SLACK
+        wait.max(LEAST_STALL).min(MOST_STALL) + REPORT_INTERVAL
     }
 
     /// When packets of this link were last known to have arrived.
@@ -264,16 +277,29 @@ mod tests {
     }
 
     #[test]
+    fn what_was_charged_at_a_low_pace_is_not_waited_for_when_the_pace_has_risen() {
+        let mut departures = Departures::new(0);
+        departures.set_ceiling(3_000);
+        departures.charge(1_500, at(0));
+        assert!(departures.free_at() >= at(498_000), "half a second");
+        let before = departures.rate().pace();
+        departures.set_ceiling(0);
+        departures.rate.restart();
+        departures.hasten(before, at(0));
+        assert!(departures.free_at() < at(10_000), "{:?}", departures.free_at());
+    }
+
+    #[test]
     fn the_time_to_failure_is_bounded_whatever_the_round_trip() {
         let mut departures = Departures::new(0);
-        assert_eq!(departures.stall(), MOST_STALL + REPORT_SLACK);
+        assert_eq!(departures.stall(), MOST_STALL + REPORT_INTERVAL);
         hear(&mut departures, 1_000, 0);
         for round in 1..60 {
             hear(&mut departures, 1_000, round * 30_000);
         }
-        assert_eq!(departures.stall(), LEAST_STALL + REPORT_SLACK);
+        assert_eq!(departures.stall(), LEAST_STALL + REPORT_INTERVAL);
         let report = Report { echo: 12_345, hold: 54_321, jitter: u16::MAX, session: 1, ..Report::default() };
         departures.hear(&report, send_time(at(5_000_000)), Settled::default(), at(2_000_000));
-        assert_eq!(departures.stall(), MOST_STALL + REPORT_SLACK);
+        assert_eq!(departures.stall(), MOST_STALL + REPORT_INTERVAL);
     }
 }

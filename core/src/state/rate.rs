@@ -1,19 +1,25 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! How fast a link may be sent on, found from what its receiver reports.
 //!
-//! A link *starts* at a modest pace that doubles in the time in which reports can stop it, until packets queue. Then its capacity is the rate at which
-//! they left the queue, and the pace holds a small *steady* queue: enough to know that the link is full, too little to
-//! be felt. Every few seconds the queue is *drained*, to see the path's own delay again. Loss beyond the usual is *tested*:
-//! when sending less ends it, a shallow buffer or a policer caused it, and the link is held to what that lets through;
-//! else it is the link's nature and is no reason to send less.
+//! A link *starts* at a modest pace that doubles in the time in which reports can stop it, until packets queue. Then
+//! its capacity is the rate at which they left the queue, and the pace holds a small *steady* queue: enough to know that
+//! the link is full, too little to be felt. Every few seconds the queue is *drained*, to see the path's own delay again:
+//! delay that stays then is no queue ([`Floor`]). Loss beyond the usual is *tested* ([`Limit`]): when sending less ends it, a
+//! shallow buffer or a policer caused it, and the link is held to what that lets through; else it is the link's nature and
+//! is no reason to send less.
 //!
 //! Rates are in bytes per second of what travels on the path: UDP payload, UDP and IP headers.
 
+mod delivery;
+mod floor;
 mod limit;
 
+use crate::state::arrivals::REPORT_INTERVAL;
 use crate::state::estimate::Jitter;
 use crate::words::time::{Duration, Instant};
 
+use delivery::Delivery;
+use floor::Floor;
 use limit::Limit;
 
 /// The pace of a link nothing is known of: ten full packets per 30 ms, TCP's initial window (RFC 6928) on a usual path.
@@ -25,8 +31,9 @@ const LEAST_PACE: u64 = 3_000;
 /// No pace is higher, in bytes per second: 80 Gbit/s, beyond what a tunnel carries.
 const MOST_PACE: u64 = 10_000_000_000;
 
-/// A queue longer than this, plus twice the jitter, ends the start when two reports say so (simulated).
+/// A queue longer than this, plus twice the jitter, ends the start when so many reports say so (simulated).
 const START_QUEUE: Duration = Duration::from_millis(10);
+const START_REPORTS: u8 = 2;
 
 /// A queue this much longer than [`START_QUEUE`] ends the start at once.
 const START_QUEUE_CLEAR: Duration = Duration::from_millis(15);
@@ -55,15 +62,28 @@ const DRAIN_SLACK: Duration = Duration::from_millis(15);
 /// A drain of a queue that was too long ends here at the latest.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 
-/// The delivery rate is measured over at least this long (simulated: shorter is noise).
-const RATE_SPAN: Duration = Duration::from_millis(80);
-
 /// A busy rate needs this much busy time and this many bytes.
 const BUSY_SPAN: Duration = Duration::from_millis(5);
 const BUSY_BYTES: u64 = 4_500;
 
-/// The report interval, by which every control loop here is at least delayed.
-const REPORT_DELAY: Duration = Duration::from_millis(25);
+/// A capacity rises to no more than this part above the best delivery rate of late, in 65,536ths: a sixteenth. Busy times are
+/// short, and jitter makes them shorter.
+const ABOVE_BEST: u64 = 4_096;
+
+/// The pace is above or below the capacity by at least and at most so much, in 65,536ths: 0.5 % and 10 %.
+const LEAST_GAIN: u64 = 328;
+const MOST_GAIN: u64 = 6_554;
+
+/// In each so many reports of an empty queue the gain doubles, up to a half.
+const EMPTY_REPORTS: u8 = 4;
+const EMPTY_GAIN: u64 = 32_768;
+
+/// A queue that was empty in so many reports while the link carries less than usual: what made it slow is over. Simulated: a link
+/// whose rate changes five times a second carries a tenth more.
+const RETURN_REPORTS: u8 = 3;
+
+/// The part of a configured rate that is tried at once, in 256ths: 0.8.
+const HINT: u64 = 205;
 
 /// What a report says of a link, as a difference to the report before.
 #[derive(Clone, Copy, Debug, Default)]
@@ -94,20 +114,12 @@ pub struct Heard {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Doubling; in how many reports in a row packets queued.
-    Start { over: u8 },
+    /// Doubling.
+    Start,
     /// Sending less until then.
     Drain { until: Instant },
     /// Holding a small queue.
     Steady,
-}
-
-/// Sums over at least [`RATE_SPAN`].
-#[derive(Clone, Copy, Debug, Default)]
-struct Span {
-    bytes: u64,
-    time: Duration,
-    is_used: bool,
 }
 
 /// The rate of one link, in the direction in which it is sent on. [`Rate::hear`] each report, and send at
@@ -123,20 +135,17 @@ pub struct Rate {
     /// The most that may be sent; 0 for any.
     ceiling: u64,
     queue: Duration,
-    jitter: Duration,
-    span: Span,
-    /// The delivery rate of the last whole span.
-    delivered: u64,
-    /// And of the span before. Behind a stall, one span shows more than the link carries.
-    delivered_before: u64,
-    /// Reports in a row with too long a queue, and with an empty one though the link was used.
+    floor: Floor,
+    delivery: Delivery,
+    /// Reports in a row with too long a queue, with an empty one though the link was used, and with a standing one.
     over: u8,
     empty: u8,
+    full: u8,
+    /// When a steady queue is drained next, and when a drain's effect can be seen at the soonest.
     drain_at: Instant,
+    drained_from: Instant,
     /// Until then the queue still shows what was sent before the pace was lowered.
     blind_until: Instant,
-    /// Reports in a row with a standing queue.
-    full: u8,
     /// The mean difference of the least queueing delays of neighbouring reports, in sixteenths of a microsecond.
     wobble: Jitter,
     limit: Limit,
@@ -147,21 +156,20 @@ impl Rate {
     #[must_use]
     pub fn new(ceiling: u64) -> Self {
         Self {
-            phase: Phase::Start { over: 0 },
+            phase: Phase::Start,
             capacity: None,
             pace: first_pace(ceiling),
             recent: first_pace(ceiling),
             ceiling,
             queue: Duration::ZERO,
-            jitter: Duration::ZERO,
-            span: Span::default(),
-            delivered: 0,
-            delivered_before: 0,
+            floor: Floor::default(),
+            delivery: Delivery::default(),
             over: 0,
             empty: 0,
-            drain_at: Instant::ORIGIN,
-            blind_until: Instant::ORIGIN,
             full: 0,
+            drain_at: Instant::ORIGIN,
+            drained_from: Instant::ORIGIN,
+            blind_until: Instant::ORIGIN,
             wobble: Jitter::default(),
             limit: Limit::default(),
         }
@@ -182,7 +190,6 @@ impl Rate {
     pub fn restart(&mut self) {
         let pace = self.capacity.map_or(first_pace(self.ceiling), |capacity| capacity >> 1);
         *self = Self { pace: self.bounded(pace), ..Self::new(self.ceiling) };
-        self.pace = self.bounded(pace);
     }
 
     /// How fast to send, in bytes per second; never 0.
@@ -203,50 +210,25 @@ impl Rate {
         self.queue
     }
 
-    /// Loss that is the link's nature, in 1/65,536.
-    #[must_use]
-    pub const fn baseline_loss(&self) -> u32 {
-        self.limit.baseline()
-    }
-
     /// Takes in a report.
     pub fn hear(&mut self, heard: Heard) {
         self.wobble.sample(heard.queue.micros().abs_diff(self.queue.micros()));
         self.queue = heard.queue;
-        self.jitter = heard.jitter;
         self.recent = self.pace.max(self.recent.saturating_sub(self.recent >> 3));
-        let is_whole = self.measure(&heard);
+        self.floor.see(heard.queue, heard.at >= self.blind_until);
+        let is_whole = self.delivery.hear(&heard, self.recent);
         match self.phase {
-            Phase::Start { over } => self.start(&heard, over),
+            Phase::Start => self.start(&heard),
             Phase::Drain { until } => self.drain(&heard, until),
             Phase::Steady => self.hold(&heard, is_whole),
         }
-        let (capacity, delivered) = (self.capacity.unwrap_or(self.pace), self.delivered);
-        if let Some(capacity) = self.limit.hear(&heard, capacity, delivered) {
+        if let Some(capacity) = self.limit.hear(&heard, self.capacity.unwrap_or(self.pace)) {
             self.capacity = Some(capacity);
-            if matches!(self.phase, Phase::Start { .. }) {
+            if self.phase == Phase::Start {
                 self.become_steady(&heard);
             }
         }
         self.pace = self.bounded(self.limit.bound(self.pace));
-    }
-
-    /// Adds to the span; whether it is whole, and `delivered` is new.
-    fn measure(&mut self, heard: &Heard) -> bool {
-        if self.span.time == Duration::ZERO {
-            self.span.is_used = true;
-        }
-        self.span.bytes = self.span.bytes.saturating_add(heard.bytes);
-        self.span.time = self.span.time + heard.interval;
-        self.span.is_used &= heard.is_used;
-        if self.span.time < RATE_SPAN {
-            return false;
-        }
-        self.delivered_before = self.delivered;
-        self.delivered = per_second(self.span.bytes, self.span.time).min(self.recent);
-        let is_used = self.span.is_used;
-        self.span = Span::default();
-        is_used
     }
 
     /// The rate at which packets left the queue, where there was one.
@@ -255,23 +237,22 @@ impl Rate {
         is_known.then(|| per_second(heard.busy_bytes, heard.busy).min(self.recent))
     }
 
-    fn start(&mut self, heard: &Heard, over: u8) {
+    fn start(&mut self, heard: &Heard) {
         let threshold = START_QUEUE + heard.jitter.min(START_QUEUE) * 2;
         // A delay that comes while little is sent is the path's own, and what little arrives then is not its rate.
         let is_telling = heard.is_used || self.busy_rate(heard).is_some();
         let queue = if is_telling { heard.queue } else { Duration::ZERO };
-        let over = if queue > threshold { over.saturating_add(1) } else { 0 };
+        self.over = if queue > threshold { self.over.saturating_add(1) } else { 0 };
         let losses = u64::from(heard.lost).saturating_mul(8);
         let is_shallow = heard.lost >= 8 && losses > u64::from(heard.arrived);
-        if over >= 2 || queue > threshold + START_QUEUE_CLEAR || is_shallow {
+        if self.over >= START_REPORTS || queue > threshold + START_QUEUE_CLEAR || is_shallow {
             let rate =
                 self.busy_rate(heard).unwrap_or_else(|| per_second(heard.bytes, heard.interval).min(self.recent));
             self.capacity = Some(rate.max(LEAST_PACE));
             return self.begin_drain(heard);
         }
-        self.phase = Phase::Start { over };
-        if heard.is_used && over == 0 {
-            let doubling = (heard.rtt + REPORT_DELAY * 2).micros().max(1);
+        if heard.is_used && self.over == 0 {
+            let doubling = (heard.rtt + REPORT_INTERVAL * 2).micros().max(1);
             let step = self.pace.saturating_mul(heard.interval.micros().min(doubling)).checked_div(doubling);
             self.pace = self.pace.saturating_add(step.unwrap_or(0));
             // A configured rate is the ceiling: there is nothing to find beyond.
@@ -287,13 +268,20 @@ impl Rate {
         let span = Duration::from_micros(heard.queue.micros().saturating_mul(10) / 3).min(DRAIN_LIMIT) + DRAIN_SLACK;
         self.phase = Phase::Drain { until: heard.at + span };
         // What follows from it is seen a round trip later.
-        self.blind_until = heard.at + span + heard.rtt + REPORT_DELAY;
+        self.drained_from = heard.at + heard.rtt;
+        self.blind_until = heard.at + span + heard.rtt + REPORT_INTERVAL;
         self.pace = part(self.capacity.unwrap_or(self.pace), DRAIN);
         (self.over, self.empty) = (0, 0);
     }
 
     fn drain(&mut self, heard: &Heard, until: Instant) {
-        if heard.at >= until {
+        // The queue of a link that became faster is gone sooner than that of one that stays as it was.
+        let is_gone = heard.at >= self.drained_from && heard.queue < LEAST_QUEUE >> 1;
+        if is_gone {
+            self.blind_until = self.blind_until.min(heard.at + heard.rtt + REPORT_INTERVAL);
+        }
+        if is_gone || heard.at >= until {
+            self.floor.begin(heard.queue);
             self.become_steady(heard);
         }
     }
@@ -303,49 +291,72 @@ impl Rate {
         self.drain_at = heard.at + DRAIN_INTERVAL;
         self.pace = self.capacity.unwrap_or(self.pace);
         (self.over, self.empty) = (0, 0);
-        self.span = Span::default();
+        self.delivery.begin();
     }
 
     fn hold(&mut self, heard: &Heard, is_whole: bool) {
-        let target = self.target();
-        self.follow(heard, is_whole, target);
-        let capacity = self.capacity.unwrap_or(self.pace);
-        let is_long = heard.queue > SLOWER_QUEUE.max(target * 2) && heard.at >= self.blind_until;
+        let target = self.target(heard.jitter);
+        let queue = self.floor.above(heard.queue);
+        self.follow(heard, is_whole, queue, target);
+        let is_long = queue > SLOWER_QUEUE.max(target * 2) && heard.at >= self.blind_until;
         self.over = if is_long { self.over.saturating_add(1) } else { 0 };
         if self.over >= SLOWER_REPORTS {
-            let rate = self.busy_rate(heard).unwrap_or(self.delivered).min(capacity).max(LEAST_PACE);
+            let capacity = self.capacity.unwrap_or(self.pace);
+            let rate = self.busy_rate(heard).unwrap_or(self.delivery.rate()).min(capacity).max(LEAST_PACE);
             self.capacity = Some(rate);
+            self.delivery.sink(rate);
             return self.begin_drain(heard);
         }
         if heard.at >= self.drain_at && heard.is_used {
             return self.begin_drain(heard);
         }
         if heard.is_used {
-            self.empty = if heard.queue < target >> 1 { self.empty.saturating_add(1) } else { 0 };
+            self.empty = if queue < target >> 1 { self.empty.saturating_add(1) } else { 0 };
         }
-        self.pace = steer(capacity, heard, target, self.empty);
+        self.pace = self.steer(heard, queue, target);
     }
 
-    /// Corrects the capacity by what the link showed while it was full.
-    fn follow(&mut self, heard: &Heard, is_whole: bool, target: Duration) {
+    /// Corrects the capacity by what the link showed while it was full, and while it was not.
+    fn follow(&mut self, heard: &Heard, is_whole: bool, queue: Duration, target: Duration) {
         let capacity = self.capacity.unwrap_or(self.pace);
         let is_busy = heard.busy.micros().saturating_mul(10) >= heard.interval.micros().saturating_mul(9);
-        self.full = if heard.queue > target >> 1 { self.full.saturating_add(1) } else { 0 };
-        let capacity = match self.busy_rate(heard) {
+        self.full = if queue > target >> 1 { self.full.saturating_add(1) } else { 0 };
+        let most = capacity.max(scaled(self.delivery.best(), 65_536 + ABOVE_BEST));
+        let capacity = match self.busy_rate(heard).map(|rate| rate.min(most)) {
             Some(rate) if rate > capacity && is_busy => towards(capacity, rate, 2),
             Some(rate) if rate > capacity => towards(capacity, rate.min(capacity.saturating_add(capacity >> 2)), 2),
-            Some(rate) if is_busy && self.full >= FULL_REPORTS && heard.queue > target => towards(capacity, rate, 2),
-            _ if is_whole && self.empty >= 4 => capacity.max(self.delivered),
-            _ if is_whole => capacity.max(self.delivered.min(self.delivered_before)),
+            // It is full. What arrives of little that was sent is no measure of it.
+            Some(rate) if is_busy && heard.is_used && self.full >= FULL_REPORTS && queue > target => {
+                towards(capacity, rate, 2)
+            }
+            _ if is_whole && self.empty >= EMPTY_REPORTS => capacity.max(self.delivery.rate()),
+            _ if is_whole => capacity.max(self.delivery.sure_rate()),
             _ => capacity,
         };
-        self.capacity = Some(capacity.max(LEAST_PACE));
+        let is_back = self.empty >= RETURN_REPORTS && heard.is_used && heard.at >= self.blind_until;
+        let usual = if is_back { self.delivery.usual() } else { 0 };
+        self.capacity = Some(if usual > capacity { towards(capacity, usual, 1) } else { capacity }.max(LEAST_PACE));
+    }
+
+    /// The pace that moves the queue towards its target: above the capacity when it is shorter, by up to half of that after
+    /// many reports of an empty queue, and below by up to a fifth when it is longer. The slower the news come, the less.
+    fn steer(&self, heard: &Heard, queue: Duration, target: Duration) -> u64 {
+        let capacity = self.capacity.unwrap_or(self.pace);
+        let (queue, target) = (queue.micros(), target.micros().max(1));
+        let loop_time = (heard.rtt + REPORT_INTERVAL).micros().max(1).saturating_mul(2);
+        let gain = target.saturating_mul(65_536).checked_div(loop_time).unwrap_or(0).clamp(LEAST_GAIN, MOST_GAIN);
+        let off = queue.abs_diff(target).min(target.saturating_mul(2));
+        let share = |gain: u64| scaled(capacity, gain.saturating_mul(off).checked_div(target).unwrap_or(0));
+        if queue > target {
+            return capacity.saturating_sub(share(gain));
+        }
+        let doublings = u32::from(self.empty.checked_div(EMPTY_REPORTS).unwrap_or(0)).min(4);
+        capacity.saturating_add(share((gain << doublings).min(EMPTY_GAIN)))
     }
 
     /// The queue that is aimed at.
-    fn target(&self) -> Duration {
-        let noise = self.jitter.micros().max(self.wobble.micros());
-        let noise = Duration::from_micros(noise.saturating_mul(3) / 2);
+    fn target(&self, jitter: Duration) -> Duration {
+        let noise = Duration::from_micros(jitter.micros().max(self.wobble.micros()).saturating_mul(3) / 2);
         noise.max(LEAST_QUEUE).min(MOST_QUEUE)
     }
 
@@ -355,23 +366,9 @@ impl Rate {
     }
 }
 
-/// The pace that moves the queue towards its target: above the capacity by 0.5 % to 10 % when it is empty, and below
-/// by up to twice that when it is too long. The slower the news come, the less.
-fn steer(capacity: u64, heard: &Heard, target: Duration, empty: u8) -> u64 {
-    let target = target.micros().max(1);
-    let loop_time = (heard.rtt + REPORT_DELAY).micros().max(1).saturating_mul(2);
-    // In 1/65,536.
-    let gain = target.saturating_mul(65_536).checked_div(loop_time).unwrap_or(0).clamp(328, 6_554);
-    let queue = heard.queue.micros();
-    let off = queue.abs_diff(target).min(target.saturating_mul(2));
-    let gain = gain.saturating_mul(1_u64.checked_shl(u32::from(empty >> 2).min(4)).unwrap_or(1)).min(32_768);
-    let share = scaled(capacity, gain.saturating_mul(off).checked_div(target).unwrap_or(0));
-    if queue <= target { capacity.saturating_add(share) } else { capacity.saturating_sub(share) }
-}
-
 /// A configured rate is likely the truth: most of it is tried at once.
 fn first_pace(ceiling: u64) -> u64 {
-    if ceiling == 0 { FIRST_PACE } else { part(ceiling, 205).max(LEAST_PACE) }
+    if ceiling == 0 { FIRST_PACE } else { part(ceiling, HINT).max(LEAST_PACE) }
 }
 
 /// `of` 256ths of `rate`.
@@ -397,3 +394,6 @@ const fn towards(from: u64, to: u64, shift: u32) -> u64 {
 fn per_second(bytes: u64, time: Duration) -> u64 {
     bytes.saturating_mul(1_000_000).checked_div(time.micros()).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,10 @@ pub(super) const MAX_PACKET: u16 = 1518;
 
 const _: () = assert!(MAX_PACKET as usize == MAX_MTU as usize + ETHERNET_HEADER + VLAN_TAG);
 
+/// See [`CodelLaw::for_round_trip`].
+const LEAST_INTERVAL: Duration = Duration::from_millis(500);
+const LEAST_TARGET: Duration = Duration::from_millis(60);
+
 /// A queue that must be slowed down again within this many intervals goes on at the pace that it had needed
 /// (RFC 8289, 5.5).
 const MEMORY_INTERVALS: u64 = 16;
@@ -25,14 +29,15 @@ pub struct CodelLaw {
 
 impl CodelLaw {
     /// The law for a tunnel whose slowest link has this round-trip time. The interval is half as much again, for hosts
-    /// behind the tunnel, and 30 ms for the links' own standing queues; at least 300 ms and at most a second. The target
-    /// is a tenth of it, at least 30 ms. RFC 8289's 100 and 5 ms cost 15 to 20 % of throughput in simulation: over
-    /// several links delay varies by more than that without any queue.
+    /// behind the tunnel, and 30 ms for the links' own standing queues; at least 500 ms and at most a second. The target
+    /// is 60 ms, or a tenth of the interval where that is more. RFC 8289's 100 and 5 ms cost 15 to 20 % of throughput in simulation, and
+    /// 300 and 30 ms up to 10 % over radio links: over several links delay varies by more than that without any queue. Only a
+    /// flow's own packets wait for it.
     #[must_use]
     pub fn for_round_trip(largest: Duration) -> Self {
-        let interval = (largest + (largest >> 1) + Duration::from_millis(30))
-            .clamp(Duration::from_millis(300), Duration::from_secs(1));
-        let target = Duration::from_micros(interval.micros() / 10).max(Duration::from_millis(30));
+        let interval =
+            (largest + (largest >> 1) + Duration::from_millis(30)).clamp(LEAST_INTERVAL, Duration::from_secs(1));
+        let target = Duration::from_micros(interval.micros() / 10).max(LEAST_TARGET);
         Self { interval, target }
     }
 

@@ -24,6 +24,11 @@ const TEST_PACKETS: u32 = 400;
 /// No test takes longer.
 const TEST_SPAN: Duration = Duration::from_secs(3);
 
+/// Loss above this in a test, in 1/65,536, may have fallen and be congestion still, of a link that carries far less than it
+/// delivered before the test: 10 %. So many tests follow each other at most.
+const HEAVY: u32 = 6_554;
+const MOST_TESTS: u8 = 4;
+
 /// Loss that fell below this part of what it was, in 256ths, was congestion: 0.4.
 const FELL: u32 = 102;
 
@@ -34,8 +39,16 @@ const LONGEST_HOLD: Duration = Duration::from_secs(16);
 /// A limit is this part of what was delivered while packets were lost, in 256ths: 0.98.
 const KEPT: u64 = 251;
 
-/// A limit is tried by so much more, in 256ths: 6 %.
+/// A limit is tried by so much more, in 256ths: 6 %, doubled with each success up to a half. What is delivered must have grown
+/// by a quarter of that.
 const MORE: u64 = 16;
+const MOST_MORE: u64 = 128;
+
+/// A trial is no shorter: jitter makes more of a rate than the limit is tried by.
+const TRIAL: Duration = Duration::from_millis(300);
+
+/// A trial that ends with a longer queue has met the link's capacity, and no limit. Shallow buffers hold less: 4 ms.
+const QUEUE: Duration = Duration::from_millis(6);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Phase {
@@ -56,9 +69,30 @@ struct Window {
     arrived: u32,
     lost: u32,
     since: Instant,
+    /// What arrived while the link was used to the full, and in how long by the receiver's clock.
+    bytes: u64,
+    time: Duration,
 }
 
 impl Window {
+    fn at(since: Instant) -> Self {
+        Self { since, ..Self::default() }
+    }
+
+    fn add(&mut self, heard: &Heard) {
+        self.arrived = self.arrived.saturating_add(heard.arrived);
+        self.lost = self.lost.saturating_add(heard.lost);
+        if heard.is_used {
+            self.bytes = self.bytes.saturating_add(heard.bytes);
+            self.time = self.time + heard.interval;
+        }
+    }
+
+    /// What was delivered while the link was used to the full, in bytes per second; 0 when it never was.
+    fn rate(&self) -> u64 {
+        super::per_second(self.bytes, self.time)
+    }
+
     fn total(&self) -> u32 {
         self.arrived.saturating_add(self.lost)
     }
@@ -79,39 +113,38 @@ pub(super) struct Limit {
     baseline: u32,
     /// What is let through, in bytes per second; 0 for no limit.
     rate: u64,
+    /// How long a limit is held before more is tried.
     hold: Duration,
+    /// By how much more it is tried, in 256ths.
+    more: u64,
+    /// Tests in a row that did not end the loss.
+    tests: u8,
 }
 
 impl Limit {
-    pub(super) const fn baseline(&self) -> u32 {
-        self.baseline
-    }
-
     /// Takes in a report; returns the capacity when that is now known from losses.
-    pub(super) fn hear(&mut self, heard: &Heard, capacity: u64, delivered: u64) -> Option<u64> {
+    pub(super) fn hear(&mut self, heard: &Heard, capacity: u64) -> Option<u64> {
         if self.window.since == Instant::ORIGIN {
             self.window.since = heard.at;
         }
         match self.phase {
             Phase::Test { from, .. } | Phase::Try { from, .. } if heard.at < from => return None,
-            _ => {}
+            _ => self.window.add(heard),
         }
-        self.window.arrived = self.window.arrived.saturating_add(heard.arrived);
-        self.window.lost = self.window.lost.saturating_add(heard.lost);
         match self.phase {
             Phase::Watch => {
                 if self.is_suspicious(heard.at) {
-                    self.test(heard, if delivered == 0 { capacity } else { delivered.min(capacity) });
+                    self.test(heard, capacity);
                 }
                 None
             }
             Phase::Test { until, before, delivered, .. } => self.judge(heard, until, before, delivered),
             Phase::Hold { until } => {
                 if self.is_suspicious(heard.at) {
-                    self.test(heard, delivered.min(self.rate));
+                    self.test(heard, self.rate);
                 } else if heard.at >= until && heard.is_used {
                     self.phase = Phase::Try { from: heard.at + heard.rtt + heard.rtt, until: heard.at + TEST_SPAN };
-                    self.window = Window { since: heard.at, ..Window::default() };
+                    self.window = Window::at(heard.at);
                 }
                 None
             }
@@ -125,8 +158,13 @@ impl Limit {
             Phase::Watch => pace,
             Phase::Test { delivered, .. } => pace.min(super::part(delivered, TEST)),
             Phase::Hold { .. } => pace.min(self.rate),
-            Phase::Try { .. } => self.rate.saturating_add(super::part(self.rate, MORE)),
+            Phase::Try { .. } => pace.min(self.rate.saturating_add(super::part(self.rate, self.more))),
         }
+    }
+
+    /// Loss that is more than usual, in 1/65,536.
+    fn threshold(&self) -> u32 {
+        SUSPICIOUS.saturating_add(self.baseline.saturating_mul(2))
     }
 
     /// Whether a whole window has more loss than usual; a whole window without it begins the next.
@@ -134,21 +172,22 @@ impl Limit {
         if now.since(self.window.since) < WINDOW || self.window.total() < WINDOW_PACKETS {
             return false;
         }
-        let threshold = SUSPICIOUS.saturating_add(self.baseline.saturating_mul(2));
-        let is_suspicious = self.window.lost >= WINDOW_LOSSES && self.window.ratio() > threshold;
+        let is_suspicious = self.window.lost >= WINDOW_LOSSES && self.window.ratio() > self.threshold();
         if !is_suspicious {
             // Usual loss is learned slowly.
             self.baseline = self.baseline.saturating_sub(self.baseline >> 3).saturating_add(self.window.ratio() >> 3);
-            self.window = Window { since: now, ..Window::default() };
+            self.window = Window::at(now);
         }
         is_suspicious
     }
 
-    fn test(&mut self, heard: &Heard, delivered: u64) {
+    /// Begins to send less than was delivered in the window, which is no more than `most`.
+    fn test(&mut self, heard: &Heard, most: u64) {
+        let delivered = if self.window.rate() == 0 { most } else { self.window.rate().min(most) };
         let from = heard.at + heard.rtt + (heard.rtt >> 1);
         let before = self.window.ratio();
         self.phase = Phase::Test { from, until: from + TEST_SPAN, before, delivered };
-        self.window = Window { since: heard.at, ..Window::default() };
+        self.window = Window::at(heard.at);
     }
 
     fn judge(&mut self, heard: &Heard, until: Instant, before: u32, delivered: u64) -> Option<u64> {
@@ -156,34 +195,53 @@ impl Limit {
             return None;
         }
         let ratio = self.window.ratio();
-        self.window = Window { since: heard.at, ..Window::default() };
         if ratio < before.saturating_mul(FELL) >> 8 {
-            self.hold = if self.rate == 0 { FIRST_HOLD } else { (self.hold * 2).max(FIRST_HOLD).min(LONGEST_HOLD) };
+            (self.hold, self.more, self.tests) = (FIRST_HOLD, MORE, 0);
             self.rate = super::part(delivered, KEPT);
-            self.phase = Phase::Hold { until: heard.at + self.hold };
-            return Some(self.rate);
+            return Some(self.hold_on(heard.at));
+        }
+        if ratio > HEAVY && self.tests < MOST_TESTS {
+            self.tests = self.tests.saturating_add(1);
+            self.test(heard, delivered);
+            return None;
         }
         // Sending less did not help: it is the link's nature.
-        self.baseline = ratio;
-        (self.phase, self.rate) = (Phase::Watch, 0);
+        (self.baseline, self.tests) = (ratio, 0);
+        self.lift(heard.at);
         None
     }
 
     fn try_more(&mut self, heard: &Heard, until: Instant) -> Option<u64> {
-        let threshold = SUSPICIOUS.saturating_add(self.baseline.saturating_mul(2));
-        let is_lossy = self.window.lost >= WINDOW_LOSSES && self.window.ratio() > threshold;
-        let is_over = self.window.total() >= TEST_PACKETS || heard.at >= until;
-        if !is_lossy && !is_over {
+        let is_lossy = self.window.lost >= WINDOW_LOSSES && self.window.ratio() > self.threshold();
+        let is_long = self.window.total() >= TEST_PACKETS && self.window.time >= TRIAL;
+        if !is_lossy && !is_long && heard.at < until {
             return None;
         }
-        self.window = Window { since: heard.at, ..Window::default() };
+        let delivered = self.window.rate();
+        let is_more = delivered.saturating_sub(self.rate) >= super::part(self.rate, self.more) >> 2;
         if is_lossy {
-            self.hold = (self.hold * 2).max(FIRST_HOLD).min(LONGEST_HOLD);
-        } else {
-            self.hold = FIRST_HOLD;
-            self.rate = self.rate.saturating_add(super::part(self.rate, MORE));
+            (self.hold, self.more) = ((self.hold * 2).min(LONGEST_HOLD), MORE);
+        } else if is_more {
+            (self.hold, self.more) = (FIRST_HOLD, self.more.saturating_mul(2).min(MOST_MORE));
+            self.rate = delivered;
+        } else if heard.is_used && heard.queue >= QUEUE {
+            self.lift(heard.at);
+            return None;
         }
-        self.phase = Phase::Hold { until: heard.at + self.hold };
-        (!is_lossy).then_some(self.rate)
+        let rate = self.hold_on(heard.at);
+        (is_more && !is_lossy).then_some(rate)
+    }
+
+    /// Holds the link to the limit from now on.
+    fn hold_on(&mut self, now: Instant) -> u64 {
+        self.phase = Phase::Hold { until: now + self.hold };
+        self.window = Window::at(now);
+        self.rate
+    }
+
+    /// Ends the limit.
+    fn lift(&mut self, now: Instant) {
+        (self.phase, self.rate) = (Phase::Watch, 0);
+        self.window = Window::at(now);
     }
 }
