@@ -5,4 +5,5 @@ set -eu
 if [ "$ZIG_CPU" != - ]; then
     set -- "-mcpu=$ZIG_CPU" "$@"
 fi
-exec "$ZIG" cc -target "$ZIG_TARGET" "$@"
+# With -Os the C library, which zig builds, is made for size, too.
+exec "$ZIG" cc -target "$ZIG_TARGET" -Os "$@"

@@ -2,8 +2,10 @@
 //! The real `mlvpnd` in network namespaces, on a bus: a stand-in for ubusd, or the real one that `UBUSD` names. Needs root,
 //! /dev/net/tun and `ip`; says so and passes without.
 
+mod budget;
 mod bus;
 mod files;
+mod foreign;
 mod interfaces;
 mod peers;
 
