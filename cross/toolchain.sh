@@ -65,7 +65,8 @@ use_target() {
     variable=$(echo "$1" | tr 'a-z-' 'A-Z_')
     export "CARGO_TARGET_${variable}_LINKER=$here/zig-cc.sh"
     # Start files and libc come from zig; everything is linked in, so that a program runs on any OpenWrt release.
-    export "CARGO_TARGET_${variable}_RUSTFLAGS=-Clink-self-contained=no -Ctarget-feature=+crt-static"
+    flags="-Clink-self-contained=no -Ctarget-feature=+crt-static"
+    export "CARGO_TARGET_${variable}_RUSTFLAGS=$flags"
     [ "$qemu" = - ] || export "CARGO_TARGET_${variable}_RUNNER=$qemu"
     CARGO_TARGET_DIR=$out
     export CARGO_TARGET_DIR

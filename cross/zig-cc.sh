@@ -5,5 +5,4 @@ set -eu
 if [ "$ZIG_CPU" != - ]; then
     set -- "-mcpu=$ZIG_CPU" "$@"
 fi
-# With -Os the C library, which zig builds, is made for size, too.
-exec "$ZIG" cc -target "$ZIG_TARGET" -Os "$@"
+exec "$ZIG" cc -target "$ZIG_TARGET" "$@"

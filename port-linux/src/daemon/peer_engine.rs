@@ -23,8 +23,12 @@ pub(super) const PEER_LINKS: usize = 8;
 /// Packets a peer's reorder buffer can hold.
 const PEER_WINDOW: usize = 1024;
 
+/// Places for links in such an engine. A router has flash for one engine of protocol 2 and not for two that differ in this
+/// alone, and few peers.
+const PEER_PLACES: usize = if cfg!(feature = "full") { PEER_LINKS } else { MAX_LINKS };
+
 /// An engine of protocol 2.
-pub(super) type PeerOfTwo = Peer<PEER_LINKS, PEER_WINDOW>;
+pub(super) type PeerOfTwo = Peer<PEER_PLACES, PEER_WINDOW>;
 
 /// Of the one peer that speaks the classic protocol. Its links are the server's sockets.
 pub(super) type ClassicPeer = Tunnel<MAX_LINKS, WINDOW>;

@@ -1,0 +1,43 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-2-Clause
+# Prints what the router's daemon costs and fails when that is more than its budget: flash on a target, and, of the build
+# for x86-64, memory, allocations and time to the first packet of a client with two links (which needs root).
+# usage: cross/budget.sh [TARGET]             after cross/build.sh TARGET and cross/build.sh x86_64-unknown-linux-musl
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=cross/toolchain.sh
+. "$here/toolchain.sh"
+
+target=${1:-mips-unknown-linux-musl}
+native=x86_64-unknown-linux-musl
+# Bytes in flash, of the program as it is packed and of the package: the budget, which mips does not keep yet (README.md says
+# what takes the rest), and what may not be exceeded meanwhile.
+program_budget=600000 program_limit=950000
+package_budget=200000 package_limit=500000
+
+require_target "$target"
+for each in "$target" "$native"; do
+    [ -f "$out/$each/router/mlvpnd" ] || fail "there is no daemon for $each: run cross/build.sh $each"
+done
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+architecture=$(target_column "$target" 5)
+python3 "$here/package.py" --out "$folder" "$architecture=$out/$target/router/mlvpnd" >/dev/null 2>&1
+set -- "$folder/$architecture"/mlvpn_*.ipk
+tar -xzf "$1" -C "$folder" ./data.tar.gz
+tar -xzf "$folder/data.tar.gz" -C "$folder" ./usr/sbin/mlvpnd
+
+over=0
+# judge WHAT SIZE BUDGET LIMIT
+judge() {
+    verdict="within the budget"
+    [ "$2" -le "$3" ] || verdict="over the budget, within the limit of $4 B"
+    [ "$2" -le "$4" ] || verdict="OVER the limit of $4 B" over=1
+    printf '%-40s %9d B  budget %9d B: %s\n' "$1" "$2" "$3" "$verdict"
+}
+judge "mlvpnd, $target" "$(wc -c <"$folder/usr/sbin/mlvpnd")" "$program_budget" "$program_limit"
+judge "package, $architecture" "$(wc -c <"$1")" "$package_budget" "$package_limit"
+
+cd "$root"
+MLVPND_ROUTER=$out/$native/router/mlvpnd cargo test --quiet --locked -p mlvpn-tests --test openwrt -- budget --nocapture --test-threads=1
+[ "$over" = 0 ] || fail "over the limit"
