@@ -117,7 +117,7 @@ impl Config {
 }
 
 /// Each option of `[general]` and whether it differs.
-fn differences(old: &General, new: &General) -> [(&'static str, bool); 23] {
+fn differences(old: &General, new: &General) -> [(&'static str, bool); 24] {
     [
         ("mode", old.mode != new.mode),
         ("protocol", old.protocol != new.protocol),
