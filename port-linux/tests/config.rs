@@ -69,6 +69,7 @@ fn what_is_absent_has_the_defaults_of_2_3_5() {
     let (general, link) = (&config.general, &config.links[0]);
     assert_eq!(general.interface_name.as_str(), "mlvpn0");
     assert_eq!(general.tuntap, DeviceKind::Tun);
+    assert!(general.offload, "unless told otherwise");
     assert_eq!((general.timeout_secs, general.loss_tolerance_percent, general.latency_tolerance_ms), (60, 100, 1000));
     assert_eq!((general.reorder_buffer_size, general.cleartext_data, general.mtu), (0, false, None));
     assert_eq!((link.timeout_secs, link.loss_tolerance_percent, link.latency_tolerance_ms), (60, 100, 1000));

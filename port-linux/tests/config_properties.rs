@@ -59,7 +59,7 @@ fn general() -> impl Strategy<Value = General> {
     // Any printable text but the quote itself, with no space at its ends.
     let password = "[!#-~]([ !#-~]{0,40}[!#-~])?";
     let names = (password, of("/[a-z/. ]{0,20}[a-z]"), interface(), of("/[a-z/]{1,20}"), of(host()), of(1u16..));
-    let words = (any::<[bool; 3]>(), 2u32..1000, 0u32..=65_536, 0u8..=100, 0u32..10_000, of(576u16..=1500));
+    let words = (any::<[bool; 4]>(), 2u32..1000, 0u32..=65_536, 0u8..=100, 0u32..10_000, of(576u16..=1500));
     let addresses = (of(cidr4()), of(cidr6()), of(any::<Ipv4Addr>()), of(any::<Ipv6Addr>()));
     let routes = (vec(cidr4(), 0..5), vec(cidr6(), 0..5));
     (names, words, addresses, routes).prop_map(|(names, words, addresses, routes)| General {
@@ -70,6 +70,7 @@ fn general() -> impl Strategy<Value = General> {
         statuscommand: names.1.map(Into::into),
         interface_name: names.2,
         tuntap: if words.0[1] { DeviceKind::Tun } else { DeviceKind::Tap },
+        offload: words.0[3],
         control_unix_path: names.3.map(Into::into),
         control_bind_host: names.4,
         control_bind_port: names.5,
@@ -256,6 +257,7 @@ fn render_general(page: &mut Page, general: &General) {
     page.set_if("statuscommand", general.statuscommand.as_ref().map(|path| path.display()));
     page.set("interface_name", general.interface_name);
     page.set("tuntap", general.tuntap.to_string());
+    page.set("offload", u8::from(general.offload));
     page.set_if("control_unix_path", general.control_unix_path.as_ref().map(|path| path.display()));
     page.set_if("control_bind_host", general.control_bind_host.as_ref());
     page.set_if("control_bind_port", general.control_bind_port);

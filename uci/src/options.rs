@@ -402,7 +402,8 @@ mod tests {
     #[test]
     fn what_is_read_at_start_only_is_that_of_2_3_5_and_what_the_protocol_hangs_on() {
         let start_only: Vec<_> = conf().filter(|spec| spec.takes == Takes::Restart).map(|spec| spec.name).collect();
-        let expected = "protocol private_key statuscommand interface_name tuntap control_unix_path control_bind_host control_bind_port quota_file";
+        let expected = "protocol private_key statuscommand interface_name tuntap offload control_unix_path control_bind_host \
+            control_bind_port quota_file";
         assert_eq!(start_only, expected.split_whitespace().collect::<Vec<_>>());
     }
 

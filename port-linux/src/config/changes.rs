@@ -117,7 +117,7 @@ impl Config {
 }
 
 /// Each option of `[general]` and whether it differs.
-fn differences(old: &General, new: &General) -> [(&'static str, bool); 23] {
+fn differences(old: &General, new: &General) -> [(&'static str, bool); 24] {
     [
         ("mode", old.mode != new.mode),
         ("protocol", old.protocol != new.protocol),
@@ -126,6 +126,7 @@ fn differences(old: &General, new: &General) -> [(&'static str, bool); 23] {
         ("statuscommand", old.statuscommand != new.statuscommand),
         ("interface_name", old.interface_name != new.interface_name),
         ("tuntap", old.tuntap != new.tuntap),
+        ("offload", old.offload != new.offload),
         ("control_unix_path", old.control_unix_path != new.control_unix_path),
         ("control_bind_host", old.control_bind_host != new.control_bind_host),
         ("control_bind_port", old.control_bind_port != new.control_bind_port),

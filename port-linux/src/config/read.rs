@@ -85,6 +85,7 @@ fn general(
         // Absent only if it was given and is not one, which is an error.
         interface_name: read.interface("interface_name").unwrap_or_else(InterfaceName::placeholder),
         tuntap: read.device(),
+        offload: read.flag_or("offload", true),
         control_unix_path: read.path("control_unix_path"),
         control_bind_host: read.host("control_bind_host"),
         control_bind_port: read.port("control_bind_port"),

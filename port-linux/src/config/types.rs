@@ -98,6 +98,8 @@ pub struct General {
     pub interface_name: InterfaceName,
     /// What the device carries.
     pub tuntap: DeviceKind,
+    /// A TUN device hands over and takes super-segments where the kernel has them.
+    pub offload: bool,
     /// UNIX socket of the status interface.
     pub control_unix_path: Option<PathBuf>,
     /// Address of the HTTP status interface.

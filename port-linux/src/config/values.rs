@@ -221,12 +221,17 @@ impl<'a> SectionReader<'a> {
     }
 
     pub(crate) fn flag(&mut self, name: &str) -> bool {
-        let Some((word, entry)) = self.trimmed(name) else { return false };
+        self.flag_or(name, false)
+    }
+
+    /// The same for one that is `absent` when it is not given.
+    pub(crate) fn flag_or(&mut self, name: &str, absent: bool) -> bool {
+        let Some((word, entry)) = self.trimmed(name) else { return absent };
         let number = self.leading_number(&word, entry, "write 0 or 1");
         if number.is_some_and(|number| number > 1) {
             self.warn(entry, "neither 0 nor 1; 1 is used", "write 0 or 1");
         }
-        number.unwrap_or(0) != 0
+        number.map_or(absent, |number| number != 0)
     }
 
     /// An amount of data in bytes.

@@ -17,6 +17,7 @@ use crate::log::Topic;
 use crate::offload::cut::Cutter;
 use crate::reactor::{Interest, Readiness, Token};
 use crate::socket::incoming::Letter;
+use crate::status::WorkStatus;
 use crate::{clock, log_debug, log_warn};
 
 /// Packets taken from the device before the sockets get their turn.
@@ -49,7 +50,7 @@ impl Worker {
             packets = packets.saturating_add(1);
             self.engine.send(&mut self.pool, slot, now);
         }
-        self.packets_in = self.packets_in.wrapping_add(packets as u64);
+        self.packets_out = self.packets_out.wrapping_add(packets as u64);
         Ok(packets)
     }
 
@@ -217,12 +218,14 @@ fn read_packet(device: &TunDevice, cutter: Option<&mut Cutter>, buffer: &mut [u8
     Ok(Some(cutter.next(buffer).unwrap_or(0)))
 }
 
-/// What the worker has done, for the log.
+/// What the worker has done.
 impl Worker {
-    /// Packets from the device and to it, and system calls made to carry them.
-    pub(super) fn work(&self) -> (u64, u64, u64) {
+    pub(super) fn work(&self) -> WorkStatus {
         let sockets = self.links.iter().flatten().map(LinkPort::calls).sum::<u64>();
-        let calls = sockets.wrapping_add(self.device.calls()).wrapping_add(self.reactor.calls());
-        (self.packets_in, self.delivery.packets(), calls)
+        WorkStatus {
+            packets_out: self.packets_out,
+            packets_in: self.delivery.packets(),
+            system_calls: sockets.wrapping_add(self.device.calls()).wrapping_add(self.reactor.calls()),
+        }
     }
 }

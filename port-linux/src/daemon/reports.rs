@@ -16,7 +16,7 @@ use crate::log::Topic;
 use crate::privilege::Notice;
 use crate::reactor::Batch;
 use crate::script::{LinkName, ScriptEvent};
-use crate::status::{Happening, LinkHappening, LinkState, TunnelHappening};
+use crate::status::{Happening, LinkHappening, LinkState, TunnelHappening, WorkStatus};
 use crate::title::{self, ProcessTitle, TitleMark};
 use crate::{clock, log_debug, log_info, log_warn};
 
@@ -206,8 +206,8 @@ impl Worker {
 
     /// What carrying took: the fewer system calls a packet, the less of the processor.
     fn tell_work(&self) {
-        let (read, written, calls) = self.work();
-        log_info!(Topic::Tuntap, "packets carried: {read} out, {written} in, by {calls} system calls");
+        let WorkStatus { packets_out, packets_in, system_calls } = self.work();
+        log_info!(Topic::Tuntap, "packets carried: {packets_out} out, {packets_in} in, by {system_calls} system calls");
     }
 
     /// Why packets went no further, by number.

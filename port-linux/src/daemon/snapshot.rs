@@ -43,6 +43,7 @@ impl Worker {
             reordering: count(self.engine.reordering()),
             repairs: self.engine.repairs(),
             drops: DropCounts::from(&self.engine.drops()),
+            work: self.work(),
             links,
         }
     }

@@ -75,7 +75,7 @@ pub(super) struct Worker {
     pub(super) mtu: u16,
     is_ending: bool,
     /// Packets taken from the device so far.
-    pub(super) packets_in: u64,
+    pub(super) packets_out: u64,
     pub(super) service: Option<Box<dyn Service>>,
     /// What the service has not been told yet.
     pub(super) happenings: VecDeque<Happening>,
@@ -107,7 +107,8 @@ impl Worker {
     pub(super) fn start(config: Config, source: Source, monitor: Monitor) -> Result<Self, Box<dyn std::error::Error>> {
         let mtu = config.general.mtu.unwrap_or_else(|| config.usual_inner_mtu());
         let general = &config.general;
-        let device = TunDevice::create_offloading(general.interface_name.as_str(), general.tuntap, u32::from(mtu))?;
+        let create = if general.offload { TunDevice::create_offloading } else { TunDevice::create };
+        let device = create(general.interface_name.as_str(), general.tuntap, u32::from(mtu))?;
         log_info!(Topic::Tuntap, "created {} interface {}", device.kind(), device.name());
         monitor.ask(&Request::NameDevice(device.name()))?;
         let reactor = Reactor::new()?;
@@ -138,7 +139,7 @@ impl Worker {
             engines: 0,
             mtu,
             is_ending: false,
-            packets_in: 0,
+            packets_out: 0,
             service: None,
             happenings: VecDeque::new(),
             changes: HashMap::new(),

@@ -101,3 +101,17 @@ fn bulk_by_the_classic_protocol_arrives_whole_with_few_system_calls() {
     crate::await_up(&both, 1);
     check(&network, both, &[Family::V4, Family::V6], 0.0);
 }
+
+#[test]
+fn bulk_arrives_whole_packet_by_packet_where_super_segments_are_turned_off() {
+    let Some(network) = Network::wired(1) else { return };
+    let (client, server) = configurations(1);
+    let both = start_both(&network, &(client.with("general", "offload", "0"), server.with("general", "offload", "0")));
+    crate::await_up(&both, 1);
+    transfer(&network.client, &network.server, tunnel_address(Side::Server, Family::V4));
+    for daemon in [both.0, both.1] {
+        let work = Work::of_ended(daemon).expect("it says what it did");
+        // One call of the device for each, and few of the socket.
+        assert!(work.calls_per_packet() > 0.9, "{work:?}");
+    }
+}

@@ -49,6 +49,8 @@ pub const OPTIONS: &[OptionSpec] = &[
     option(General, "interface_name", V::Interface, Text("mlvpn0"), "Name of the tunnel's device").start_only()
         .uci().uci_name("device", &["interface_name"]),
     option(General, "tuntap", V::Device, Text("tun"), "tun carries IP packets, tap Ethernet frames").start_only().uci(),
+    option(General, "offload", V::Flag, Is(1),
+        "0: take packets from a tun device one by one, for kernels whose super-segments are broken").start_only().uci(),
     option(General, "control_unix_path", V::Path, Unset, "UNIX socket of the status interface").start_only(),
     option(General, "control_bind_host", V::Host, Unset, "Address the HTTP status interface listens on").start_only(),
     option(General, "control_bind_port", V::Port, Unset, "Port the HTTP status interface listens on").start_only(),

@@ -13,6 +13,7 @@
 mod client;
 pub mod config;
 mod data;
+mod members;
 mod policy;
 mod receive;
 mod reports;
@@ -47,6 +48,7 @@ use super::random::Random;
 use client::Asking;
 use config::{ClientCredentials, PeerConfig};
 use data::Load;
+use members::Members;
 use policy::CopyCredit;
 
 /// Ordering domains, numbered from 1; 0 is for packets that wait for no other.
@@ -131,7 +133,7 @@ pub struct Peer<const LINKS: usize, const WINDOW: usize> {
     is_fresh: bool,
     /// The session in which the peer said that it is fresh.
     fresh_session: Option<SessionIndex>,
-    members: [Option<Member>; LINKS],
+    members: Members<LINKS>,
     bond: Bond<WINDOW, DOMAINS>,
     /// What is done with classes of packets.
     rules: Rules,
@@ -203,7 +205,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             next_unproved: 0,
             is_fresh: true,
             fresh_session: None,
-            members: [const { None }; LINKS],
+            members: Members::new(),
             rules: Rules::default(),
             flight: Flight::new(),
             orders: [0; NUMBERINGS],
@@ -248,15 +250,12 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
     /// Adds a client's link, closed, or changes the settings of the one at this place. False when there is none such.
     pub fn set_link(&mut self, id: LinkId, settings: LinkSettings) -> bool {
         let role = self.role();
-        let Some(place) = self.members.get_mut(id.index()) else { return false };
-        match place {
-            Some(member) => {
-                member.path.configure(settings);
-                member.departures.set_ceiling(settings.rate_bytes_per_sec);
-            }
-            None => *place = Some(Member::new(role, settings)),
+        if let Some(member) = self.member_mut(id) {
+            member.path.configure(settings);
+            member.departures.set_ceiling(settings.rate_bytes_per_sec);
+            return true;
         }
-        true
+        self.members.insert(id.index(), Member::new(role, settings)).is_some()
     }
 
     /// A client's link has a socket, of the same number, and its server is at `server`. `interface_mtu` is what the
@@ -281,9 +280,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
 
     /// Forgets a link. Close it and drain the events first.
     pub fn remove_link(&mut self, id: LinkId) {
-        if let Some(place) = self.members.get_mut(id.index()) {
-            *place = None;
-        }
+        self.members.remove(id.index());
     }
 
     /// Has the link leave the session with the next datagram.

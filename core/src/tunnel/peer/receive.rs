@@ -271,13 +271,13 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
     /// The link's member; a server's joins with its first packet that opens.
     fn member_or_join(&mut self, id: LinkId, now: Instant) -> Option<&mut Member> {
         let is_server = self.asking.is_none();
-        let place = self.members.get_mut(id.index())?;
-        if place.is_none() && is_server {
+        if self.members.get(id.index())?.is_none() && is_server {
             let mut path = Path::new(Role::Server, LinkSettings::default());
             path.open(None, ceiling(u16::MAX), now);
-            *place = Some(Member { path, ..Member::new(Role::Server, LinkSettings::default()) });
+            let member = Member { path, ..Member::new(Role::Server, LinkSettings::default()) };
+            self.members.insert(id.index(), member);
         }
-        place.as_mut().filter(|member| member.path.phase() != Phase::Closed)
+        self.member_mut(id).filter(|member| member.path.phase() != Phase::Closed)
     }
 
     fn handle_frame<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, frame: &Control, context: Context) {

@@ -101,7 +101,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
     /// The next thing a link wants said.
     fn transmit_errand(&mut self, now: Instant, out: &mut [u8]) -> Option<Transmit> {
         self.current.as_ref()?;
-        for index in 0..self.max_links() {
+        for index in 0..self.max_links().min(self.members.iter().len()) {
             let id = LinkId::new(index);
             let Some(member) = self.member_mut(id).filter(|member| !member.blocked) else { continue };
             let Some(errand) = member.path.errand(now) else { continue };

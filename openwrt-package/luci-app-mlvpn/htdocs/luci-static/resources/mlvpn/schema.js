@@ -26,6 +26,7 @@ const TITLES = {
 	device: _('Device'),
 	interface_name: _('Device'),
 	tuntap: _('Kind of device'),
+	offload: _('Many packets at once'),
 	cleartext_data: _('Send data unencrypted'),
 	timeout: _('Timeout'),
 	reorder_buffer_size: _('Reorder buffer'),
