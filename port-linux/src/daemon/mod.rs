@@ -5,11 +5,13 @@
 //! the device, the sockets and the engine, and handles everything the network sends with as few rights as it needs.
 
 mod client;
+mod command;
 mod control;
 mod delivery;
 mod engine;
 mod failover;
 mod links;
+mod live;
 mod options;
 mod outbox;
 mod packets;
@@ -35,8 +37,11 @@ use crate::privilege::{self, Capability, Identity, MonitorPlan, Split};
 use crate::script::Script;
 use crate::title::{self, ProcessTitle};
 use crate::{diagnostics, log_warn, reactor};
+pub use command::{Answer, Command, CommandError, KeyText, LinkAction, LinkCommand, NewPeer};
 pub use options::RunOptions;
-pub use service::{Control, InterfaceState, LinkChange, Load, NoSuchLink, Occasion, Service, Usage, Variant};
+pub use service::{
+    Control, InterfaceState, LinkChange, Load, NoSuchLink, Occasion, Service, TunnelChange, Usage, Variant,
+};
 use worker::Worker;
 
 /// Runs `mlvpn` until it is told to end. What keeps it from starting is said on standard error.
