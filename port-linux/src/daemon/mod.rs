@@ -32,6 +32,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::config::{Config, Loaded, Report, Severity, open, open_file};
+#[cfg(feature = "full")]
+use crate::control::{Face, Sockets, path_of, remove};
 use crate::log::{self, Filter, Target, Topic};
 use crate::privilege::{self, Capability, Identity, MonitorPlan, Split};
 use crate::script::Script;
@@ -104,14 +106,24 @@ fn start(options: &RunOptions, variant: Variant, config: Config, warnings: &[Rep
     if !options.natural_title {
         show_title(&title::monitor_title(name));
     }
+    #[cfg(feature = "full")]
+    let control_path = path_of(&config.general, &config.general.interface_name);
     match privilege::split(plan)? {
-        Split::Ended(status) => Ok(ExitCode::from(status)),
+        Split::Ended(status) => {
+            #[cfg(feature = "full")]
+            remove(&control_path);
+            Ok(ExitCode::from(status))
+        }
         Split::Worker(monitor) => {
             let title = (!options.natural_title).then(ProcessTitle::open).and_then(Result::ok);
             let keep = kept_rights(&config);
             let mut worker = Worker::start(config, source, monitor)?;
             worker.title = title.map(|title| (title, name.to_owned()));
             worker.service = variant.service;
+            #[cfg(feature = "full")]
+            if worker.service.is_none() {
+                worker.service = control_face(&worker, &identity)?;
+            }
             privilege::drop_privileges(&identity, &keep)?;
             if matches!(identity, Identity::Root) {
                 log_warn!(Topic::Privsep, "staying root as told; create a user and name it with --user");
@@ -120,6 +132,17 @@ fn start(options: &RunOptions, variant: Variant, config: Config, warnings: &[Rep
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// The control sockets, opened while the process has its rights.
+#[cfg(feature = "full")]
+fn control_face(worker: &Worker, identity: &Identity) -> Result<Option<Box<dyn Service>>, StartError> {
+    let group = match identity {
+        Identity::User(user) => user.gid,
+        Identity::Root | Identity::Unchanged => nix::unistd::getegid(),
+    };
+    let sockets = Sockets::open(&worker.config.general, &worker.config.general.interface_name, group)?;
+    Ok(Some(Box::new(Face::new(sockets)?)))
 }
 
 fn word(severity: Severity) -> &'static str {
