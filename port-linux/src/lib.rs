@@ -10,6 +10,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 #[cfg(feature = "full")]
+pub mod console;
+#[cfg(feature = "full")]
 pub mod control;
 pub mod daemon;
 #[cfg(feature = "full")]

@@ -5,6 +5,7 @@ mod addresses;
 mod both_protocols;
 mod bulk;
 mod carry;
+mod commands;
 mod control;
 mod ending;
 mod mistakes;
