@@ -117,13 +117,13 @@ fn start(options: &RunOptions, variant: Variant, config: Config, warnings: &[Rep
         Split::Worker(monitor) => {
             let title = (!options.natural_title).then(ProcessTitle::open).and_then(Result::ok);
             let keep = kept_rights(&config);
+            let mut service = variant.service;
+            if service.is_none() {
+                service = control_face(&config, &identity)?;
+            }
             let mut worker = Worker::start(config, source, monitor)?;
             worker.title = title.map(|title| (title, name.to_owned()));
-            worker.service = variant.service;
-            #[cfg(feature = "full")]
-            if worker.service.is_none() {
-                worker.service = control_face(&worker, &identity)?;
-            }
+            worker.service = service;
             privilege::drop_privileges(&identity, &keep)?;
             if matches!(identity, Identity::Root) {
                 log_warn!(Topic::Privsep, "staying root as told; create a user and name it with --user");
@@ -134,15 +134,22 @@ fn start(options: &RunOptions, variant: Variant, config: Config, warnings: &[Rep
     }
 }
 
-/// The control sockets, opened while the process has its rights.
+/// The control sockets, opened while the process has its rights, and first: of a tunnel that runs already that is the
+/// clearest sign.
 #[cfg(feature = "full")]
-fn control_face(worker: &Worker, identity: &Identity) -> Result<Option<Box<dyn Service>>, StartError> {
+fn control_face(config: &Config, identity: &Identity) -> Result<Option<Box<dyn Service>>, StartError> {
     let group = match identity {
         Identity::User(user) => user.gid,
         Identity::Root | Identity::Unchanged => nix::unistd::getegid(),
     };
-    let sockets = Sockets::open(&worker.config.general, &worker.config.general.interface_name, group)?;
+    let sockets = Sockets::open(&config.general, &config.general.interface_name, group)?;
     Ok(Some(Box::new(Face::new(sockets)?)))
+}
+
+/// A router is asked over its bus.
+#[cfg(not(feature = "full"))]
+fn control_face(_: &Config, _: &Identity) -> Result<Option<Box<dyn Service>>, StartError> {
+    Ok(None)
 }
 
 fn word(severity: Severity) -> &'static str {

@@ -17,7 +17,7 @@ use mlvpn_core::words::time::Duration;
 use mlvpn_tests::configuration::{Configuration, Family, PASSWORD};
 use mlvpn_tests::daemon::{Daemon, PrivateFolder};
 use mlvpn_tests::network::{Network, Side, tunnel_address};
-use mlvpn_tests::program::UNPRIVILEGED_USER;
+use mlvpn_tests::program::{self, UNPRIVILEGED_USER};
 use mlvpn_tests::wait;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::User;
@@ -102,42 +102,60 @@ fn http_answers_as_2_3_5_with_true_values() {
     let (client, server) = configurations(2);
     let both = start_both(&network, &(with_http(client.with("l1", "bandwidth_upload", "1250000")), server));
     await_up(&both, 2);
-    let ping = Pinger::start(&network.client, tunnel_v4(Side::Server), Duration::from_millis(20)).expect("ping");
-    thread::sleep(StdDuration::from_millis(300));
-    assert!(ping.stop().expect("ping").iter().all(|ping| ping.round_trip.is_some()));
+    let answers = [
+        get(&network.client, "/status"),
+        get(&network.client, "/metrics"),
+        ask(&network.client, "GET /metrics HTTP/1.1\r\nAccept: application/openmetrics-text; version=1.0.0\r\n\r\n"),
+    ];
+    check_head(&answers[0]);
+    check_status(&json(&answers[0]), &both.0);
+    check_links(&json(&answers[0])["tunnels"]);
+    check_metrics(&answers[1]);
+    assert!(answers[2].contains("Content-type: application/openmetrics-text; version=1.0.0"), "{}", answers[2]);
+    assert!(answers[2].ends_with("\n# EOF\n"), "{}", answers[2]);
+    assert!(answers.iter().all(|answer| !answer.contains(PASSWORD)));
+}
 
-    let answer = get(&network.client, "/status");
-    let (head, _) = parts(&answer);
+fn check_head(answer: &str) {
     let recorded: Vec<&str> = RECORDED_STATUS.split("\r\n").take_while(|line| !line.is_empty()).collect();
-    assert_eq!(head[..recorded.len()], recorded, "{answer}");
-    let (status, recorded) = (json(&answer), json(RECORDED_STATUS));
-    assert_eq!(keys(&status), keys(&recorded));
+    assert_eq!(parts(answer).0[..recorded.len()], recorded, "{answer}");
+}
+
+/// Whether it is a time of the last minutes, in seconds since 1970.
+fn is_recent(time: &Value) -> bool {
+    let now = mlvpn::clock::wall_seconds().unsigned_abs();
+    time.as_u64().is_some_and(|time| time <= now + 1 && time + 600 > now)
+}
+
+fn check_status(status: &Value, daemon: &Daemon) {
+    let recorded = json(RECORDED_STATUS);
+    assert_eq!(keys(status), keys(&recorded));
     assert_eq!(keys(&status["tuntap"]), keys(&recorded["tuntap"]));
     assert_eq!((&status["name"], &status["tuntap"]["name"]), (&"mlvpn".into(), &"mlvpn0".into()));
-    assert_eq!(status["pid"].as_i64(), Some(both.0.monitor().as_raw().into()));
+    assert_eq!(status["pid"].as_i64(), Some(daemon.monitor().as_raw().into()));
     assert!(status["uptime"].as_u64() < Some(600), "seconds since the start: {status}");
-    let now = mlvpn::clock::wall_seconds().unsigned_abs();
-    let is_recent = |time: &Value| time.as_u64().is_some_and(|time| time <= now + 1 && time + 600 > now);
     assert!(is_recent(&status["last_reload"]), "{status}");
-    let links = status["tunnels"].as_array().expect("links");
+}
+
+fn check_links(links: &Value) {
+    let recorded = json(RECORDED_STATUS);
+    let links = links.as_array().expect("links");
     assert_eq!(links.len(), 2);
     for (link, name) in links.iter().zip(["l1", "l2"]) {
         assert_eq!(keys(link), keys(&recorded["tunnels"][0]));
-        assert_eq!(
-            (&link["name"], &link["status"], &link["mode"]),
-            (&name.into(), &"connected".into(), &"client".into())
-        );
+        let words = [&link["name"], &link["status"], &link["mode"]];
+        assert_eq!(words, [&Value::from(name), &"connected".into(), &"client".into()]);
         let (packets, bytes) = (link["sentpackets"].as_u64(), link["sentbytes"].as_u64());
         assert!(packets > Some(0) && bytes > packets && link["recvbytes"].as_u64() > Some(0), "{link}");
-        assert!(is_recent(&link["last_packet"]), "{link}");
-        assert_eq!(link["timeout"], 5);
+        assert!(is_recent(&link["last_packet"]) && link["timeout"] == 5, "{link}");
     }
     assert_eq!((&links[0]["bandwidth"], &links[1]["bandwidth"]), (&1_250_000.into(), &0.into()));
     assert_eq!((&links[0]["destaddr"], &links[0]["destport"]), (&"10.9.1.2".into(), &"5081".into()));
     assert_eq!(links[0]["bindaddr"], "10.9.1.1");
+}
 
-    let metrics = get(&network.client, "/metrics");
-    let (head, body) = parts(&metrics);
+fn check_metrics(answer: &str) {
+    let (head, body) = parts(answer);
     assert!(head.contains(&"Content-type: text/plain; version=0.0.4; charset=utf-8"), "{head:?}");
     let told = names(body);
     for name in names(parts(RECORDED_METRICS).1) {
@@ -145,12 +163,6 @@ fn http_answers_as_2_3_5_with_true_values() {
     }
     assert!(body.contains("\nconnected{tunnel=\"l1\"} 1\n"), "{body}");
     assert!(body.contains("\nmlvpn_link_rate_bytes_per_second{device=\"mlvpn0\",link=\"l1\"} 1250000\n"), "{body}");
-    let open =
-        ask(&network.client, "GET /metrics HTTP/1.1\r\nAccept: application/openmetrics-text; version=1.0.0\r\n\r\n");
-    assert!(open.contains("Content-type: application/openmetrics-text; version=1.0.0") && open.ends_with("\n# EOF\n"));
-    for answer in [answer, metrics, open] {
-        assert!(!answer.contains(PASSWORD));
-    }
 }
 
 #[test]
@@ -196,11 +208,15 @@ fn a_socket_left_by_a_crash_is_replaced_and_one_in_use_is_refused() {
     let client = client.with("general", "control_unix_path", &path.to_string_lossy());
     let mut first = Daemon::start(&network.client, &client);
     assert!(wait::becomes(|| path.exists()), "{first}");
-    // On a machine of its own, so that nothing else is in its way.
-    let mut second = Daemon::start(&network.server, &client.clone().with("general", "interface_name", "mlvpn1"));
-    assert!(!second.expect_end().success());
+    // On another machine, so that nothing else is in its way.
+    let file = folder.write("mlvpn.conf", client.text(), 0o600);
+    let mut second = network.server.command(program::mlvpn()).expect("descriptors");
+    let second =
+        second.args(["--debug", "--user", UNPRIVILEGED_USER, "--config"]).arg(file).output().expect("it starts");
+    assert_eq!(second.status.code(), Some(1), "{second:?}");
+    let said = String::from_utf8_lossy(&second.stderr);
     for word in ["another daemon answers at", &path.to_string_lossy(), "control_unix_path"] {
-        assert!(second.log().contains(word), "{word}\n{second}");
+        assert!(said.contains(word), "{word}: {said}");
     }
     assert!(path.exists(), "the first one's socket is left alone");
     // Its socket outlives the two processes.
