@@ -273,6 +273,8 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     const START: Instant = Instant::ORIGIN;
 
@@ -391,6 +393,46 @@ mod tests {
         }
         assert_eq!(line(lines.next()).len(), MAX_REQUEST);
         assert!(lines.inbox.capacity() <= 2 * MAX_REQUEST);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_bounded_and_comes_to_an_end(
+            is_unix in any::<bool>(),
+            chunks in vec((vec(prop_oneof![Just(b'\n'), Just(b'G'), Just(b'{'), Just(END), any::<u8>()], 0..4_096), 0_u64..3_000), 0..12),
+        ) {
+            let way = if is_unix { Way::Unix } else { Way::Tcp };
+            let (mut client, mut now) = (Client::new(way, START), START);
+            for (chunk, pause) in chunks {
+                now += Duration::from_millis(pause);
+                while client.deadline() <= now && !client.is_over() {
+                    client.handle_timeout();
+                    answer_all(&mut client, now);
+                }
+                if client.wants_to_read() && !client.is_over() {
+                    client.take(&chunk, now);
+                }
+                answer_all(&mut client, now);
+                prop_assert!(client.inbox.capacity() <= 2 * MAX_REQUEST);
+            }
+            for _ in 0..4 {
+                now = now.max(client.deadline());
+                if !client.is_over() {
+                    client.handle_timeout();
+                    answer_all(&mut client, now);
+                }
+            }
+            prop_assert!(client.is_over(), "{client:?}");
+        }
+    }
+
+    /// Answers what is asked, and has the answers taken at once.
+    fn answer_all(client: &mut Client, now: Instant) {
+        while let Some(asked) = client.next() {
+            client.answer("answer".to_owned(), matches!(asked, Asked::Http(_)), now);
+            client.sent(3, now);
+            client.sent(3, now);
+        }
     }
 
     #[test]

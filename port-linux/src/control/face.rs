@@ -57,6 +57,8 @@ pub(crate) struct Face {
     seats: Vec<Option<Seat>>,
     /// Until when no client is accepted.
     paused: Option<Instant>,
+    /// The earliest of all times, which the loop asks for at every turn.
+    deadline: Option<Instant>,
     trouble: RateLimit,
 }
 
@@ -71,6 +73,7 @@ impl Face {
             sockets,
             seats: (0..2 * CLIENTS).map(|_| None).collect(),
             paused: None,
+            deadline: None,
             trouble: RateLimit::new(Duration::from_secs(60)),
         };
         face.listen(true)?;
@@ -253,11 +256,12 @@ impl Service for Face {
             Occasion::Happened(_) => {}
             Occasion::End => self.seats.clear(),
         }
+        let clients = self.seats.iter().flatten().map(|seat| seat.client.deadline());
+        self.deadline = clients.chain(self.paused).min();
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let clients = self.seats.iter().flatten().map(|seat| seat.client.deadline());
-        clients.chain(self.paused).min()
+        self.deadline
     }
 }
 
