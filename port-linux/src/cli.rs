@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! The command line: that of MLVPN 2.3.5, and the subcommands `check`, `demo`, `keygen`, `pubkey` and
-//! `gensecret`.
+//! The command line: that of MLVPN 2.3.5, and subcommands. Manual page and completions are made of it, too.
+
+mod live;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use crate::console::{BenchOptions, Live};
 use crate::daemon::RunOptions;
 use crate::keys::KeyCommand;
 
@@ -35,6 +37,10 @@ pub enum Invocation {
     Demo(DemoOptions),
     /// Make a key or derive one, on standard output.
     Keys(KeyCommand),
+    /// Ask a running daemon.
+    Live(Live),
+    /// Measure what this machine can do.
+    Bench(BenchOptions),
     /// Print this to standard output and exit with 0: the help or the version.
     Print(String),
 }
@@ -82,7 +88,9 @@ where
 {
     let mut command = command();
     match command.try_get_matches_from_mut(args) {
-        Ok(matches) => Ok(invocation(&matches)),
+        Ok(matches) => {
+            invocation(&matches).map_err(|why| UsageError(format!("error: {why}\n\n{}\n", command.render_usage())))
+        }
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             Ok(Invocation::Print(error.to_string()))
         }
@@ -96,8 +104,14 @@ where
     }
 }
 
-fn invocation(matches: &ArgMatches) -> Invocation {
-    match matches.subcommand() {
+fn invocation(matches: &ArgMatches) -> Result<Invocation, String> {
+    let given = matches.subcommand().and_then(|(name, of)| live::read(name, of, value(matches, "config")));
+    if let Some(live) = given {
+        return live.map(Invocation::Live);
+    }
+    Ok(match matches.subcommand() {
+        Some(("bench", matches)) => Invocation::Bench(live::bench(matches)),
+        Some(("version", _)) => Invocation::Print(version()),
         Some(("check", matches)) => Invocation::Check { path: value(matches, "FILE").unwrap_or_default() },
         Some(("demo", matches)) => Invocation::Demo(DemoOptions {
             kernel: matches.get_flag("kernel"),
@@ -111,7 +125,7 @@ fn invocation(matches: &ArgMatches) -> Invocation {
         Some(("gensecret", _)) => Invocation::Keys(KeyCommand::Gensecret),
         _ if matches.get_flag("version") => Invocation::Print(version()),
         _ => Invocation::Run(run_options(matches)),
-    }
+    })
 }
 
 fn run_options(matches: &ArgMatches) -> RunOptions {
@@ -136,7 +150,9 @@ fn version() -> String {
     format!("mlvpn version {}.\n", env!("CARGO_PKG_VERSION"))
 }
 
-fn command() -> Command {
+/// The definition itself, for whoever makes a manual page or completions of it.
+#[must_use]
+pub fn command() -> Command {
     Command::new("mlvpn")
         .about("Bonds several internet links into one sealed tunnel")
         .after_help("SIGHUP reads the configuration again; INT, QUIT and TERM end the tunnel.")
@@ -149,6 +165,7 @@ fn command() -> Command {
         .subcommand(check_command())
         .subcommand(demo_command())
         .subcommands(key_commands())
+        .subcommands(live::commands())
 }
 
 fn run_args() -> [Arg; 10] {
@@ -210,6 +227,8 @@ fn with_value(name: &'static str, placeholder: &'static str, parser: clap::build
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::console::Action;
+    use crate::daemon;
 
     fn read(line: &str) -> Result<Invocation, UsageError> {
         parse(std::iter::once("mlvpn").chain(line.split_whitespace()))
@@ -313,8 +332,37 @@ mod tests {
     }
 
     #[test]
+    fn commands_for_a_running_daemon_are_read() {
+        let Ok(Invocation::Live(live)) = read("-c a.conf show --json --tunnel mlvpn1") else { panic!() };
+        assert_eq!(live.action, Action::Show { json: true, watch: false });
+        assert_eq!((live.place.tunnel.as_deref(), live.place.config), (Some("mlvpn1"), Some("a.conf".into())));
+        let Ok(Invocation::Live(live)) = read("link dsl backup rate 10mbit --socket /s") else { panic!() };
+        assert_eq!(live.place.socket, Some("/s".into()));
+        let Action::Change(daemon::Command::Link(link)) = live.action else { panic!() };
+        assert_eq!((link.name.as_str(), link.rate), ("dsl", Some(1_250_000)));
+        let Ok(Invocation::Live(live)) = read("peer add home --public-key k --allowed-ips 10.0.0.0/24,fd00::/64")
+        else {
+            panic!()
+        };
+        let Action::AddPeer { peer, secret_file: None } = live.action else { panic!() };
+        assert_eq!((peer.name.as_str(), peer.allowed_ips.len()), ("home", 2));
+        for line in
+            ["peer show", "peer show home --json", "peer remove home", "set timeout 5s loss 20", "list", "reload"]
+        {
+            assert!(matches!(read(line), Ok(Invocation::Live(_))), "{line}");
+        }
+        assert_eq!(read("bench --millis 100").unwrap(), Invocation::Bench(BenchOptions { millis: 100, json: false }));
+        assert_eq!(read("version").unwrap(), read("--version").unwrap());
+    }
+
+    #[test]
     fn nonsense_is_a_usage_error() {
         for (line, message) in [
+            ("link dsl", "WORD"),
+            ("link dsl sideways", "\"sideways\" is not one of up, down, backup"),
+            ("set rate 10mbit", "mlvpn link NAME rate"),
+            ("peer", "subcommand"),
+            ("peer add home", "--public-key"),
             ("--nonsense", "unexpected argument '--nonsense'"),
             ("-z", "unexpected argument '-z'"),
             ("-c", "a value is required"),

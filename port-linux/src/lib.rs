@@ -9,6 +9,10 @@ pub mod backoff;
 pub mod cli;
 pub mod clock;
 pub mod config;
+#[cfg(feature = "full")]
+pub mod console;
+#[cfg(feature = "full")]
+pub mod control;
 pub mod daemon;
 #[cfg(feature = "full")]
 pub mod demo;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use mlvpn::cli::{self, Invocation, UsageError};
 use mlvpn::diagnostics::{self, Diagnostics};
-use mlvpn::{config, daemon, demo};
+use mlvpn::{config, console, daemon, demo};
 
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os()) {
@@ -27,6 +27,8 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error.to_string()),
         },
+        Ok(Invocation::Live(live)) => console::run(live),
+        Ok(Invocation::Bench(options)) => console::bench(options),
         Ok(Invocation::Run(options)) => daemon::run(&options),
         Ok(Invocation::Demo(options)) => demo::run(&options),
         Err(error) => {

@@ -54,6 +54,19 @@ pub enum LinkState {
 }
 
 impl LinkState {
+    /// Every state there is.
+    pub const ALL: [Self; 9] = [
+        Self::Up,
+        Self::Lossy,
+        Self::Slow,
+        Self::Silent,
+        Self::Connecting,
+        Self::Listening,
+        Self::NoSocket,
+        Self::InterfaceDown,
+        Self::Disabled,
+    ];
+
     /// The word this state is shown as.
     #[must_use]
     pub const fn word(self) -> &'static str {
@@ -92,10 +105,16 @@ pub struct Status {
     pub mode: &'static str,
     /// The tunnel's device.
     pub device: String,
+    /// What it carries: `tun` or `tap`.
+    pub device_kind: &'static str,
     /// Largest packet of the device, in bytes.
     pub mtu: u16,
+    /// The process to send signals to.
+    pub pid: u32,
     /// Since the daemon started.
     pub uptime_ms: u64,
+    /// Since the configuration in use was read.
+    pub configured_ms: u64,
     /// Since the first link came up, while one is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connected_ms: Option<u64>,
@@ -215,6 +234,15 @@ pub struct LinkStatus {
     /// What it can send, if somebody said so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_bytes_per_sec: Option<u64>,
+    /// Of the configuration's links: silent for so long, it is down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// The same: losing so much, it is left out; 100: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss_tolerance_percent: Option<u8>,
+    /// The same: with a longer round trip, it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_tolerance_ms: Option<u64>,
     /// Smoothed round-trip time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rtt_us: Option<u64>,
@@ -232,11 +260,15 @@ pub struct LinkStatus {
     pub heard_ms: Option<u64>,
     /// How often it went down.
     pub disconnects: u64,
+    /// Datagrams sent.
+    pub sent_packets: u64,
     /// Bytes of datagrams sent.
     pub sent_bytes: u64,
     /// The same over the last second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sent_bytes_per_sec: Option<u64>,
+    /// Datagrams received.
+    pub received_packets: u64,
     /// Bytes of datagrams received.
     pub received_bytes: u64,
     /// The same over the last second.
@@ -303,6 +335,11 @@ impl DropCounts {
         }
     }
 
+    /// Reasons and their numbers, in the order of the alphabet.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.0.iter().map(|(reason, count)| (*reason, *count))
+    }
+
     /// How many packets were dropped for this reason.
     #[must_use]
     pub fn of(&self, reason: &str) -> u64 {
@@ -363,17 +400,7 @@ mod tests {
 
     #[test]
     fn a_state_is_shown_as_its_word() {
-        for state in [
-            LinkState::Up,
-            LinkState::Lossy,
-            LinkState::Slow,
-            LinkState::Silent,
-            LinkState::Connecting,
-            LinkState::Listening,
-            LinkState::NoSocket,
-            LinkState::InterfaceDown,
-            LinkState::Disabled,
-        ] {
+        for state in LinkState::ALL {
             assert_eq!(serde_json::to_value(state).unwrap(), state.word());
         }
     }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The object `mlvpn`: its methods, and what they answer.
 
-use mlvpn::daemon::{Control, LinkChange, Usage};
+use mlvpn::daemon::{self, Command, CommandError, Control, LinkAction, LinkCommand};
 use mlvpn::log::Topic;
 use mlvpn::log_warn;
-use mlvpn::status::{HISTORY_SAMPLES, Happening, LinkStatus, SAMPLE_INTERVAL};
+use mlvpn::status::Happening;
 use mlvpn_core::state::identity::{KEY, SecretKey};
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -13,9 +13,6 @@ use crate::blobmsg::{Table, Value, kind};
 use crate::encode::to_table;
 use crate::message::Status;
 use crate::session::{Call, Published};
-
-/// Peers told at once when nobody says how many: 2,000 of 500 bytes fill a message.
-const USUAL_PEERS: u64 = 100;
 
 /// The object as it is published. Arguments nobody knows are passed over, as rpcd adds its own.
 pub(crate) const OBJECT: Published = Published {
@@ -37,15 +34,25 @@ type Answer = Result<Zeroizing<Vec<u8>>, Status>;
 /// Does what a call asks for.
 pub(crate) fn call(call: &Call<'_>, control: &mut dyn Control) -> Answer {
     let arguments = Arguments(call.arguments.map_err(|_| Status::INVALID_ARGUMENT)?);
-    match call.method {
-        b"status" => encode(&control.status()),
-        b"links" => links(&arguments, control),
-        b"peers" => peers(&arguments, control),
-        b"history" => history(&arguments, control),
-        b"reload" => reload(control),
-        b"link" => link(&arguments, control),
-        b"keygen" => keygen(&arguments),
-        _ => Err(Status::METHOD_NOT_FOUND),
+    let command = match call.method {
+        b"status" => Command::Status {},
+        b"links" => Command::Links { name: arguments.owned("name")? },
+        b"peers" => Command::Peers { first: arguments.number("first")?, count: arguments.number("count")? },
+        b"history" => Command::History { name: arguments.owned("name")?, seconds: arguments.number("seconds")? },
+        b"reload" => Command::Reload {},
+        b"link" => Command::Link(link(&arguments)?),
+        b"keygen" => return keygen(&arguments),
+        _ => return Err(Status::METHOD_NOT_FOUND),
+    };
+    match command.run(control) {
+        Ok(daemon::Answer::Done {}) => Ok(nothing()),
+        Ok(answer) => encode(&answer),
+        Err(CommandError::NotFound(_)) => Err(Status::NOT_FOUND),
+        Err(CommandError::Invalid(_)) => Err(Status::INVALID_ARGUMENT),
+        Err(CommandError::Failed(why)) => {
+            log_warn!(Topic::Control, "{why}");
+            Err(Status::SYSTEM_ERROR)
+        }
     }
 }
 
@@ -58,66 +65,11 @@ pub(crate) fn event(happening: &Happening) -> Option<(&'static str, Zeroizing<Ve
     Some((name, data.ok()?))
 }
 
-#[derive(Serialize)]
-struct Links {
-    links: Vec<LinkStatus>,
-}
-
-fn links(arguments: &Arguments<'_>, control: &dyn Control) -> Answer {
-    let mut links = control.status().links;
-    if let Some(name) = arguments.text("name")? {
-        links.retain(|link| link.name == name);
-        if links.is_empty() {
-            return Err(Status::NOT_FOUND);
-        }
-    }
-    encode(&Links { links })
-}
-
-fn peers(arguments: &Arguments<'_>, control: &dyn Control) -> Answer {
-    let first = arguments.number("first")?.unwrap_or(0);
-    let count = arguments.number("count")?.unwrap_or(USUAL_PEERS);
-    encode(&control.peers(clamp(first), clamp(count)))
-}
-
-fn history(arguments: &Arguments<'_>, control: &dyn Control) -> Answer {
-    let all = HISTORY_SAMPLES as u64;
-    let seconds = arguments.number("seconds")?;
-    let samples = seconds.map_or(all, |seconds| seconds.saturating_mul(1_000).div_ceil(SAMPLE_INTERVAL.millis()));
-    let mut history = control.history(clamp(samples.min(all)));
-    if let Some(name) = arguments.text("name")? {
-        history.links.retain(|link| link.name == name);
-        if history.links.is_empty() {
-            return Err(Status::NOT_FOUND);
-        }
-    }
-    encode(&history)
-}
-
-fn reload(control: &mut dyn Control) -> Answer {
-    control.reload().map_err(|why| {
-        log_warn!(Topic::Control, "cannot have the configuration read again: {why}");
-        Status::SYSTEM_ERROR
-    })?;
-    Ok(nothing())
-}
-
-fn link(arguments: &Arguments<'_>, control: &mut dyn Control) -> Answer {
-    let name = arguments.text("name")?.ok_or(Status::INVALID_ARGUMENT)?;
-    let usage = match arguments.text("action")? {
-        None => None,
-        Some("up") => Some(Usage::Configured),
-        Some("down") => Some(Usage::Disabled),
-        Some("backup") => Some(Usage::Backup),
-        Some(_) => return Err(Status::INVALID_ARGUMENT),
-    };
+fn link(arguments: &Arguments<'_>) -> Result<LinkCommand, Status> {
+    let name = arguments.owned("name")?.ok_or(Status::INVALID_ARGUMENT)?;
+    let action = arguments.text("action")?.map(|word| LinkAction::of(word).ok_or(Status::INVALID_ARGUMENT));
     let rate = arguments.number("rate")?.map(u32::try_from).transpose().map_err(|_| Status::INVALID_ARGUMENT)?;
-    if usage.is_none() && rate.is_none() {
-        return Err(Status::INVALID_ARGUMENT);
-    }
-    let change = LinkChange { usage, rate_bytes_per_sec: rate };
-    control.change_link(name, change).map_err(|_| Status::NOT_FOUND)?;
-    Ok(nothing())
+    Ok(LinkCommand { name, action: action.transpose()?, rate, ..LinkCommand::default() })
 }
 
 #[derive(Serialize)]
@@ -152,16 +104,16 @@ fn nothing() -> Zeroizing<Vec<u8>> {
     Zeroizing::new(Vec::new())
 }
 
-fn clamp(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
-}
-
 /// A call's arguments; one of the wrong type is an error, and not passed over.
 struct Arguments<'a>(Table<'a>);
 
 impl<'a> Arguments<'a> {
     fn text(&self, name: &str) -> Result<Option<&'a str>, Status> {
         self.typed(name, |value| value.as_str())
+    }
+
+    fn owned(&self, name: &str) -> Result<Option<String>, Status> {
+        Ok(self.text(name)?.map(str::to_owned))
     }
 
     fn number(&self, name: &str) -> Result<Option<u64>, Status> {

@@ -211,6 +211,8 @@ impl Daemon {
         let path = folder.write(name, text, 0o600);
         let log = File::create_new(folder.path().join("log")).expect("a new file");
         let mut command = namespace.command(&program.path).expect("descriptors");
+        // Where it makes its control socket: every daemon's device has the same name.
+        command.env("RUNTIME_DIRECTORY", folder.path());
         command.args(&program.arguments).arg("--config").arg(path).stdin(Stdio::null()).stdout(Stdio::null());
         let mut monitor = command.stderr(log).spawn().expect("the daemon is a program");
         let mut worker = None;
@@ -226,7 +228,7 @@ impl Daemon {
         Self { monitor, worker, folder, read_lines: Cell::new(0), read_calls: Cell::new(0) }
     }
 
-    /// The folder of its files.
+    /// The folder that is the daemon's alone, where its control socket is unless the configuration says otherwise.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()

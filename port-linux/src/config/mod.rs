@@ -35,6 +35,7 @@ pub use file::{
 pub use mlvpn_core::tunnel::peer::config::Network;
 pub use mlvpn_uci::options;
 pub(crate) use mtu::USUAL_PATH_MTU;
+pub use peer_values::network;
 pub use report::{MAX_REPORTS, Report, Severity};
 pub use secret::{PrivateKey, Secret};
 pub use types::{

@@ -109,6 +109,13 @@ fn read_network<A: Routable + Into<IpAddr>>(word: &str) -> Option<(Network, bool
     Some((Network { address: network.address.into(), prefix_len: network.prefix_len }, network == cidr))
 }
 
+/// The network that `text` names, as ADDRESS/PREFIX or an address alone.
+#[must_use]
+pub fn network(text: &str) -> Option<Network> {
+    let read = read_network::<Ipv4Addr>(text).or_else(|| read_network::<Ipv6Addr>(text));
+    read.map(|(network, _)| network)
+}
+
 /// A network as it stands in the file.
 pub(crate) fn written(network: &Network) -> String {
     Cidr { address: network.address, prefix_len: network.prefix_len }.to_string()

@@ -6,11 +6,12 @@ use std::io;
 use mlvpn_core::words::ids::LinkId;
 use mlvpn_core::words::time::Instant;
 
+use super::command::CommandError;
 use super::links::{Hold, LinkPort};
-use super::service::{Control, InterfaceState, LinkChange, NoSuchLink, Usage};
+use super::service::{Control, InterfaceState, LinkChange, NoSuchLink, TunnelChange, Usage};
 use super::settings;
 use super::worker::Worker;
-use crate::config::Link;
+use crate::config::{Link, Peer};
 use crate::interface::InterfaceName;
 use crate::log::Topic;
 use crate::privilege::Request;
@@ -52,11 +53,28 @@ impl Control for Worker {
         let changed = self.changes.entry(name.to_owned()).or_default();
         changed.usage = change.usage.or(changed.usage);
         changed.rate_bytes_per_sec = change.rate_bytes_per_sec.or(changed.rate_bytes_per_sec);
+        changed.tolerances = change.tolerances.after(changed.tolerances);
         let usage = changed.usage.unwrap_or(Usage::Configured).describe();
         let rate = changed.rate_bytes_per_sec.map_or_else(String::new, |rate| format!(", {rate} bytes per second"));
         log_info!(Topic::Control, "{name}: used {usage}{rate}, as somebody asked");
         self.follow_use(link);
         Ok(())
+    }
+
+    fn change_tunnel(&mut self, change: TunnelChange) {
+        self.live.tolerances = change.after(self.live.tolerances);
+        log_info!(Topic::Control, "tolerances of every link changed, as somebody asked");
+        for link in self.config.links.clone() {
+            self.follow_use(link);
+        }
+    }
+
+    fn add_peer(&mut self, peer: Peer) -> Result<(), CommandError> {
+        self.admit_peer(peer)
+    }
+
+    fn remove_peer(&mut self, name: &str) -> Result<(), CommandError> {
+        self.dismiss_peer(name)
     }
 
     fn set_interface(&mut self, name: &InterfaceName, state: InterfaceState) {
@@ -130,7 +148,9 @@ impl Worker {
                 link.bindhost = Some(address.to_string());
             }
         }
+        self.live.tolerances.apply(&mut link);
         if let Some(change) = self.changes.get(&link.name) {
+            change.tolerances.apply(&mut link);
             link.fallback_only |= change.usage == Some(Usage::Backup);
             link.bandwidth_upload = change.rate_bytes_per_sec.unwrap_or(link.bandwidth_upload);
         }

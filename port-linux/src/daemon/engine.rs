@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use mlvpn_core::memory::pool::{Pool, Slot};
 use mlvpn_core::state::departures::Departures;
-use mlvpn_core::state::link::{Link, LinkSettings, Phase};
+use mlvpn_core::state::link::{Link, LinkSettings, Phase, Traffic};
 use mlvpn_core::tunnel::peer::Peer;
 use mlvpn_core::tunnel::{Arrival, Transmit, Tunnel};
 use mlvpn_core::words::drops::Drops;
@@ -57,8 +57,7 @@ pub(super) struct LinkFacts {
     pub(super) mtu: Option<u16>,
     pub(super) disconnects: u64,
     pub(super) down_cause: DownCause,
-    pub(super) sent_bytes: u64,
-    pub(super) received_bytes: u64,
+    pub(super) traffic: Traffic,
     pub(super) is_backup: bool,
     /// Protocol 2 measures these.
     pub(super) sending: Option<SendingStatus>,
@@ -206,8 +205,7 @@ pub(super) fn facts<const LINKS: usize, const WINDOW: usize>(
         mtu: path.path_mtu(),
         disconnects: path.disconnects(),
         down_cause: path.down_cause(),
-        sent_bytes: path.traffic().sent_bytes,
-        received_bytes: path.traffic().received_bytes,
+        traffic: *path.traffic(),
         is_backup: path.settings().fallback_only,
         sending: peer.departures(id).map(sending),
         receiving: peer.arrivals(id).map(|arrivals| ReceivingStatus {
@@ -248,8 +246,7 @@ pub(super) fn classic_facts(link: &Link) -> LinkFacts {
         mtu: None,
         disconnects: link.disconnects(),
         down_cause: link.down_cause(),
-        sent_bytes: link.traffic().sent_bytes,
-        received_bytes: link.traffic().received_bytes,
+        traffic: *link.traffic(),
         is_backup: link.settings().fallback_only,
         sending: None,
         receiving: None,

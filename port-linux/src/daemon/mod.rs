@@ -5,11 +5,13 @@
 //! the device, the sockets and the engine, and handles everything the network sends with as few rights as it needs.
 
 mod client;
+mod command;
 mod control;
 mod delivery;
 mod engine;
 mod failover;
 mod links;
+mod live;
 mod options;
 mod outbox;
 mod packets;
@@ -30,13 +32,18 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::config::{Config, Loaded, Report, Severity, open, open_file};
+#[cfg(feature = "full")]
+use crate::control::{Face, Sockets, path_of, remove};
 use crate::log::{self, Filter, Target, Topic};
 use crate::privilege::{self, Capability, Identity, MonitorPlan, Split};
 use crate::script::Script;
 use crate::title::{self, ProcessTitle};
 use crate::{diagnostics, log_warn, reactor};
+pub use command::{Answer, Command, CommandError, KeyText, LinkAction, LinkCommand, NewPeer};
 pub use options::RunOptions;
-pub use service::{Control, InterfaceState, LinkChange, Load, NoSuchLink, Occasion, Service, Usage, Variant};
+pub use service::{
+    Control, InterfaceState, LinkChange, Load, NoSuchLink, Occasion, Service, TunnelChange, Usage, Variant,
+};
 use worker::Worker;
 
 /// Runs `mlvpn` until it is told to end. What keeps it from starting is said on standard error.
@@ -99,14 +106,24 @@ fn start(options: &RunOptions, variant: Variant, config: Config, warnings: &[Rep
     if !options.natural_title {
         show_title(&title::monitor_title(name));
     }
+    #[cfg(feature = "full")]
+    let control_path = path_of(&config.general, &config.general.interface_name);
     match privilege::split(plan)? {
-        Split::Ended(status) => Ok(ExitCode::from(status)),
+        Split::Ended(status) => {
+            #[cfg(feature = "full")]
+            remove(&control_path);
+            Ok(ExitCode::from(status))
+        }
         Split::Worker(monitor) => {
             let title = (!options.natural_title).then(ProcessTitle::open).and_then(Result::ok);
             let keep = kept_rights(&config);
+            let mut service = variant.service;
+            if service.is_none() {
+                service = control_face(&config, &identity)?;
+            }
             let mut worker = Worker::start(config, source, monitor)?;
             worker.title = title.map(|title| (title, name.to_owned()));
-            worker.service = variant.service;
+            worker.service = service;
             privilege::drop_privileges(&identity, &keep)?;
             if matches!(identity, Identity::Root) {
                 log_warn!(Topic::Privsep, "staying root as told; create a user and name it with --user");
@@ -115,6 +132,24 @@ fn start(options: &RunOptions, variant: Variant, config: Config, warnings: &[Rep
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// The control sockets, opened while the process has its rights, and first: of a tunnel that runs already that is the
+/// clearest sign.
+#[cfg(feature = "full")]
+fn control_face(config: &Config, identity: &Identity) -> Result<Option<Box<dyn Service>>, StartError> {
+    let group = match identity {
+        Identity::User(user) => user.gid,
+        Identity::Root | Identity::Unchanged => nix::unistd::getegid(),
+    };
+    let sockets = Sockets::open(&config.general, &config.general.interface_name, group)?;
+    Ok(Some(Box::new(Face::new(sockets)?)))
+}
+
+/// A router is asked over its bus.
+#[cfg(not(feature = "full"))]
+fn control_face(_: &Config, _: &Identity) -> Result<Option<Box<dyn Service>>, StartError> {
+    Ok(None)
 }
 
 fn word(severity: Severity) -> &'static str {

@@ -83,7 +83,7 @@ impl Worker {
         }
         for letter in self.inbox.letters() {
             if let Some(port) = self.links.get_mut(index).and_then(Option::as_mut) {
-                port.meter.count_received(letter.len());
+                letter.datagrams().for_each(|datagram| port.meter.count_received(datagram.len()));
             }
             take_letter(&mut self.engine, &mut self.pool, letter, LinkId::new(index), now);
             // A letter is at most 64 packets; the engine has room for a few hundred that are ready.

@@ -72,12 +72,18 @@ impl Worker {
         for report in warnings.iter().chain(&self.config.changes(&newer).reports(&self.source.name)) {
             log_warn!(Topic::Config, "{report}");
         }
-        if let Err(why) = self.follow_config(newer, now) {
-            log_warn!(Topic::Config, "reload: {why}");
+        let mut newer = newer;
+        self.live.follow(&mut newer);
+        match self.follow_config(newer, now) {
+            Ok(()) => {
+                self.facts.configured = now;
+                log_info!(Topic::Config, "reload: done");
+            }
+            Err(why) => log_warn!(Topic::Config, "reload: {why}"),
         }
     }
 
-    fn follow_config(&mut self, mut newer: Config, now: Instant) -> std::io::Result<()> {
+    pub(super) fn follow_config(&mut self, mut newer: Config, now: Instant) -> std::io::Result<()> {
         let changes = self.config.changes(&newer);
         newer.general.private_key.clone_from(&self.config.general.private_key);
         let role_changed = self.config.general.mode != newer.general.mode;
@@ -122,9 +128,7 @@ impl Worker {
         self.forget_links();
         self.refresh_mtu();
         self.show_title();
-        self.pump(now)?;
-        log_info!(Topic::Config, "reload: done");
-        Ok(())
+        self.pump(now)
     }
 
     /// Has the running engine follow the configuration.

@@ -7,7 +7,9 @@ use std::net::Ipv4Addr;
 use std::rc::Rc;
 
 use mlvpn_core::words::time::Instant;
+use serde::{Deserialize, Serialize};
 
+use super::command::CommandError;
 use crate::config::{self, Loaded, OpenFile};
 use crate::interface::InterfaceName;
 use crate::reactor::{Reactor, Readiness};
@@ -93,6 +95,21 @@ pub trait Control {
     /// When there is no such link.
     fn change_link(&mut self, name: &str, change: LinkChange) -> Result<(), NoSuchLink>;
 
+    /// Changes the tolerances of every link that nobody changed by itself, until they are changed again.
+    fn change_tunnel(&mut self, change: TunnelChange);
+
+    /// Admits a peer to a server of protocol 2 until it is removed, or the daemon ends.
+    ///
+    /// # Errors
+    /// When this end has no use for it, or it is in the way of another.
+    fn add_peer(&mut self, peer: config::Peer) -> Result<(), CommandError>;
+
+    /// Parts with a peer of a server of protocol 2, be it in the configuration or not, until the daemon ends.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    fn remove_peer(&mut self, name: &str) -> Result<(), CommandError>;
+
     /// Tells what an interface that links may name is now. A link whose interface is not told of takes its name for the
     /// kernel's.
     fn set_interface(&mut self, name: &InterfaceName, state: InterfaceState);
@@ -112,6 +129,41 @@ pub struct LinkChange {
     pub usage: Option<Usage>,
     /// What it can send, in bytes per second; 0: not known.
     pub rate_bytes_per_sec: Option<u32>,
+    /// What it may lose and how long it may take.
+    pub tolerances: TunnelChange,
+}
+
+/// What to change of every link; `None` leaves it as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TunnelChange {
+    /// Silent for so many seconds, a link is down; at least 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_secs: Option<u32>,
+    /// Losing so much, it is left out while a better one is up; at most 100, which is never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_tolerance_percent: Option<u8>,
+    /// With a longer round trip, it is left out while a better one is up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_tolerance_ms: Option<u32>,
+}
+
+impl TunnelChange {
+    /// This change after `earlier`.
+    pub(super) fn after(self, earlier: Self) -> Self {
+        Self {
+            timeout_secs: self.timeout_secs.or(earlier.timeout_secs),
+            loss_tolerance_percent: self.loss_tolerance_percent.or(earlier.loss_tolerance_percent),
+            latency_tolerance_ms: self.latency_tolerance_ms.or(earlier.latency_tolerance_ms),
+        }
+    }
+
+    /// Changes a link.
+    pub(super) fn apply(self, link: &mut config::Link) {
+        link.timeout_secs = self.timeout_secs.unwrap_or(link.timeout_secs);
+        link.loss_tolerance_percent = self.loss_tolerance_percent.unwrap_or(link.loss_tolerance_percent);
+        link.latency_tolerance_ms = self.latency_tolerance_ms.unwrap_or(link.latency_tolerance_ms);
+    }
 }
 
 /// When a link carries traffic.

@@ -226,8 +226,9 @@ pub(super) fn not_yet_served(config: &Config) -> Vec<&'static str> {
     if !config.filters.is_empty() {
         sentences.push("[filters] are read but not applied by this version: every packet is shared among the links");
     }
-    if config.general.control_unix_path.is_some() || config.general.control_bind_port.is_some() {
-        sentences.push("the control socket is not served by this version; the log and the process title show states");
+    let is_asked = config.general.control_unix_path.is_some() || config.general.control_bind_port.is_some();
+    if is_asked && cfg!(not(feature = "full")) {
+        sentences.push("this program has no control socket: ask the object mlvpn on ubus");
     }
     sentences
 }

@@ -9,12 +9,13 @@ use mlvpn_core::words::event::Health;
 use mlvpn_core::words::ids::LinkId;
 use mlvpn_core::words::limits::MAX_LINKS;
 use mlvpn_core::words::time::{Duration, Instant};
+use nix::unistd::getppid;
 
 use super::engine::{Engine, LinkFacts, Source, repairs};
 use super::links::{Hold, LinkPort};
 use super::server::Server;
 use super::worker::Worker;
-use crate::config::{self, Protocol};
+use crate::config::{self, DeviceKind, Protocol};
 use crate::status::{DropCounts, LinkState, LinkStatus, PeerStatus, Peers, SessionStatus, Status, TunnelState};
 
 impl Worker {
@@ -30,8 +31,15 @@ impl Worker {
             protocol: general.protocol.name(),
             mode: general.mode.name(),
             device: self.device.name().to_string(),
+            device_kind: match self.device.kind() {
+                DeviceKind::Tun => "tun",
+                DeviceKind::Tap => "tap",
+            },
             mtu: self.engine.mtu().unwrap_or(self.mtu),
+            // The monitor: it passes signals on.
+            pid: getppid().as_raw().unsigned_abs(),
             uptime_ms: now.since(self.facts.started).millis(),
+            configured_ms: now.since(self.facts.configured).millis(),
             connected_ms: self.facts.up_since.map(|since| now.since(since).millis()),
             server: matches!(self.engine, Engine::Client(_)).then(|| self.server_name().to_owned()),
             trouble: self.facts.trouble,
@@ -104,9 +112,14 @@ impl Worker {
             local: port.socket().and_then(|socket| socket.local_addr().ok()).map(text),
             remote: port.remote().or(facts.and_then(|facts| facts.remote)).map(text),
             rate_bytes_per_sec: Some(u64::from(port.config.bandwidth_upload)).filter(|rate| *rate > 0),
+            timeout_ms: Some(u64::from(port.config.timeout_secs).saturating_mul(1_000)),
+            loss_tolerance_percent: Some(port.config.loss_tolerance_percent),
+            latency_tolerance_ms: Some(port.config.latency_tolerance_ms.into()),
             mtu: facts.and_then(|facts| facts.mtu),
+            sent_packets: port.meter.sent_packets(),
             sent_bytes: port.meter.sent_bytes(),
             sent_bytes_per_sec: last.map(|sample| u64::from(sample.sent)),
+            received_packets: port.meter.received_packets(),
             received_bytes: port.meter.received_bytes(),
             received_bytes_per_sec: last.map(|sample| u64::from(sample.received)),
             ..measured(facts.as_ref(), now)
@@ -187,8 +200,10 @@ impl Worker {
                 backup: facts.is_backup,
                 remote: facts.remote.map(text),
                 mtu: facts.mtu,
-                sent_bytes: facts.sent_bytes,
-                received_bytes: facts.received_bytes,
+                sent_packets: facts.traffic.sent_packets,
+                sent_bytes: facts.traffic.sent_bytes,
+                received_packets: facts.traffic.received_packets,
+                received_bytes: facts.traffic.received_bytes,
                 ..measured(Some(&facts), now)
             })
         });
@@ -235,14 +250,19 @@ fn measured(facts: Option<&LinkFacts>, now: Instant) -> LinkStatus {
         local: None,
         remote: None,
         rate_bytes_per_sec: None,
+        timeout_ms: None,
+        loss_tolerance_percent: None,
+        latency_tolerance_ms: None,
         rtt_us: up.and_then(|facts| facts.rtt).map(Duration::micros),
         rtt_deviation_us: up.filter(|facts| facts.rtt.is_some()).map(|facts| facts.rtt_deviation.micros()),
         loss_percent: up.map(|facts| facts.loss_percent),
         mtu: None,
         heard_ms: up.map(|facts| now.since(facts.last_heard).millis()),
         disconnects: facts.map_or(0, |facts| facts.disconnects),
+        sent_packets: 0,
         sent_bytes: 0,
         sent_bytes_per_sec: None,
+        received_packets: 0,
         received_bytes: 0,
         received_bytes_per_sec: None,
         sending: up.and_then(|facts| facts.sending),

@@ -12,6 +12,7 @@ use super::delivery::Delivery;
 use super::engine::{Engine, WINDOW};
 use super::failover::Failover;
 use super::links::LinkPort;
+use super::live::Live;
 use super::outbox::Outbox;
 use super::quota::Quotas;
 use super::reload::Source;
@@ -81,6 +82,8 @@ pub(super) struct Worker {
     pub(super) happenings: VecDeque<Happening>,
     /// How links are used otherwise than configured.
     pub(super) changes: HashMap<String, LinkChange>,
+    /// What commands changed that the configuration does not know of.
+    pub(super) live: Live,
     /// Interfaces the service told of.
     pub(super) interfaces: HashMap<InterfaceName, InterfaceState>,
     /// What links carried that left the engine and may come back.
@@ -94,6 +97,8 @@ pub(super) struct Worker {
 #[derive(Debug)]
 pub(super) struct Facts {
     pub(super) started: Instant,
+    /// When the configuration in use was read.
+    pub(super) configured: Instant,
     /// Since when a link is up.
     pub(super) up_since: Option<Instant>,
     /// What was wrong with the last handshake.
@@ -105,6 +110,7 @@ pub(super) struct Facts {
 impl Worker {
     /// Opens the device and everything else that needs rights. Links open in [`Worker::run`].
     pub(super) fn start(config: Config, source: Source, monitor: Monitor) -> Result<Self, Box<dyn std::error::Error>> {
+        let now = clock::now();
         let mtu = config.general.mtu.unwrap_or_else(|| config.usual_inner_mtu());
         let general = &config.general;
         let create = if general.offload { TunDevice::create_offloading } else { TunDevice::create };
@@ -143,10 +149,11 @@ impl Worker {
             service: None,
             happenings: VecDeque::new(),
             changes: HashMap::new(),
+            live: Live::default(),
             interfaces: HashMap::new(),
             left: HashMap::new(),
             ticks: None,
-            facts: Facts { started: clock::now(), up_since: None, trouble: None, renewals: HashMap::new() },
+            facts: Facts { started: now, configured: now, up_since: None, trouble: None, renewals: HashMap::new() },
             source,
             config,
         })

@@ -70,6 +70,8 @@ impl Daemon {
         let failed = |error: io::Error| format!("cannot start {}: {error}", program.display());
         let mut command = namespace.command(program).map_err(|error| error.to_string())?;
         command.args([OsStr::new("--config"), config.as_os_str()]);
+        // Its control socket is its own: both daemons have a device of one name.
+        command.env("RUNTIME_DIRECTORY", config.parent().unwrap_or(Path::new("/")));
         // Named root, because a user namespace has no other user to become, even where the machine knows an `mlvpn`.
         command.args(["--debug", "--natural-title", "--user", "root", "--yes-run-as-root"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());

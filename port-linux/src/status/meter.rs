@@ -25,9 +25,11 @@ pub struct Sample {
 /// The counters are told of each datagram; [`Meter::sample`] is called once an interval, and takes memory the first time.
 #[derive(Debug, Default)]
 pub struct Meter {
+    sent_packets: u64,
     sent_bytes: u64,
+    received_packets: u64,
     received_bytes: u64,
-    /// Both counters at the last sample.
+    /// Both counters of bytes at the last sample.
     sampled: (u64, u64),
     /// The newest last, at most [`HISTORY_SAMPLES`].
     samples: VecDeque<Sample>,
@@ -36,12 +38,26 @@ pub struct Meter {
 impl Meter {
     /// Counts a datagram that was sent.
     pub const fn count_sent(&mut self, bytes: usize) {
+        self.sent_packets = self.sent_packets.saturating_add(1);
         self.sent_bytes = self.sent_bytes.saturating_add(bytes as u64);
     }
 
     /// Counts a datagram that was received.
     pub const fn count_received(&mut self, bytes: usize) {
+        self.received_packets = self.received_packets.saturating_add(1);
         self.received_bytes = self.received_bytes.saturating_add(bytes as u64);
+    }
+
+    /// Datagrams sent since the link was configured.
+    #[must_use]
+    pub const fn sent_packets(&self) -> u64 {
+        self.sent_packets
+    }
+
+    /// Datagrams received since the link was configured.
+    #[must_use]
+    pub const fn received_packets(&self) -> u64 {
+        self.received_packets
     }
 
     /// Bytes sent since the link was configured.
@@ -134,6 +150,7 @@ mod tests {
         meter.sample(SAMPLE_INTERVAL);
         assert_eq!(meter.last(), Some(Sample::default()));
         assert_eq!((meter.sent_bytes(), meter.received_bytes()), (3_000, 500));
+        assert_eq!((meter.sent_packets(), meter.received_packets()), (1, 1));
     }
 
     #[test]

@@ -5,6 +5,8 @@ mod addresses;
 mod both_protocols;
 mod bulk;
 mod carry;
+mod commands;
+mod control;
 mod ending;
 mod mistakes;
 mod packets;

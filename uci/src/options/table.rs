@@ -51,9 +51,12 @@ pub const OPTIONS: &[OptionSpec] = &[
     option(General, "tuntap", V::Device, Text("tun"), "tun carries IP packets, tap Ethernet frames").start_only().uci(),
     option(General, "offload", V::Flag, Is(1),
         "0: take packets from a tun device one by one, for kernels whose super-segments are broken").start_only().uci(),
-    option(General, "control_unix_path", V::Path, Unset, "UNIX socket of the status interface").start_only(),
-    option(General, "control_bind_host", V::Host, Unset, "Address the HTTP status interface listens on").start_only(),
-    option(General, "control_bind_port", V::Port, Unset, "Port the HTTP status interface listens on").start_only(),
+    option(General, "control_unix_path", V::Path, Computed("/run/mlvpn/DEVICE.sock"),
+        "UNIX socket of status and commands, for root and the daemon's group").start_only(),
+    option(General, "control_bind_host", V::Host, Computed("127.0.0.1"),
+        "Address the HTTP status interface listens on, without a password").start_only(),
+    option(General, "control_bind_port", V::Port, Unset, "Port the HTTP status interface listens on; absent: none")
+        .start_only(),
     option(General, "cleartext_data", V::Flag, Is(0), "1: carry data unencrypted; the same on both sides (classic)").uci(),
     option(General, "timeout", V::Number { min: 2, max: ATOI_MAX }, Is(60), "A link silent for this long is down")
         .unit("seconds").uci().uci_kind(TIMEOUT),
