@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The daemon: `mlvpn --config FILE`.
 //!
-//! Two processes. The monitor keeps root's rights, runs the status command and opens the configuration; the worker holds
-//! the device, the sockets and the engine, and handles everything the network sends with as few rights as it needs.
+//! Two processes. The monitor keeps root's rights, runs the status command, opens the configuration and the links' sockets,
+//! and resolves names; the worker holds the device, the sockets and the engine, and handles everything the network sends
+//! without rights and files.
 
 mod client;
 mod control;
@@ -17,7 +18,6 @@ mod peer_engine;
 mod quota;
 mod reload;
 mod reports;
-mod resolver;
 mod routes;
 mod server;
 mod service;
@@ -30,11 +30,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::config::{Config, Loaded, Report, Severity, open, open_file};
+use crate::device::TunDevice;
 use crate::log::{self, Filter, Target, Topic};
-use crate::privilege::{self, Capability, Identity, MonitorPlan, Split};
+use crate::privilege::{self, Identity, MonitorPlan, Split};
 use crate::script::Script;
 use crate::title::{self, ProcessTitle};
-use crate::{diagnostics, log_warn, reactor};
+use crate::{diagnostics, log_info, log_warn, reactor};
 pub use options::RunOptions;
 pub use service::{Control, InterfaceState, LinkChange, Load, NoSuchLink, Occasion, Service, Usage, Variant};
 use worker::Worker;
@@ -88,26 +89,27 @@ fn start(options: &RunOptions, variant: Variant, config: Config, warnings: &[Rep
     reactor::block_signals()?;
     let source = reload::Source::of(options, variant.load);
     let (protocol, monitors) = (config.general.protocol, source.clone());
+    let follows_devices = variant.service.is_some();
     let plan = MonitorPlan {
         config_path: absolute(&options.config)?,
         script: status_command(&config),
-        environment: settings::script_environment(&config),
-        read_environment: Box::new(move |file, open| {
-            monitors.read(file, open, protocol).ok().map(|(config, _)| settings::script_environment(&config))
+        orders: settings::orders(&config, follows_devices),
+        read_orders: Box::new(move |file, open| {
+            monitors.read(file, open, protocol).ok().map(|(config, _)| settings::orders(&config, follows_devices))
         }),
     };
+    let device = create_device(&config)?;
     if !options.natural_title {
         show_title(&title::monitor_title(name));
     }
-    match privilege::split(plan)? {
+    match privilege::split(plan, device)? {
         Split::Ended(status) => Ok(ExitCode::from(status)),
-        Split::Worker(monitor) => {
+        Split::Worker(monitor, device) => {
             let title = (!options.natural_title).then(ProcessTitle::open).and_then(Result::ok);
-            let keep = kept_rights(&config);
-            let mut worker = Worker::start(config, source, monitor)?;
+            let mut worker = Worker::start(config, source, monitor, device)?;
             worker.title = title.map(|title| (title, name.to_owned()));
             worker.service = variant.service;
-            privilege::drop_privileges(&identity, &keep)?;
+            privilege::lock_down(&identity, variant.confinement)?;
             if matches!(identity, Identity::Root) {
                 log_warn!(Topic::Privsep, "staying root as told; create a user and name it with --user");
             }
@@ -147,16 +149,13 @@ fn status_command(config: &Config) -> Option<Script> {
     Script::check(path).inspect_err(|why| log_warn!(Topic::Config, "[general] statuscommand: {why}")).ok()
 }
 
-/// The rights the worker's sockets need.
-fn kept_rights(config: &Config) -> Vec<Capability> {
-    let mut keep = Vec::new();
-    if config.links.iter().any(|link| link.bindport.is_some_and(|port| port < 1024)) {
-        keep.push(Capability::BindLowPorts);
-    }
-    if config.links.iter().any(|link| link.bindinterface.is_some()) && privilege::needs_raw_sockets() {
-        keep.push(Capability::RawSockets);
-    }
-    keep
+/// The tunnel's device, made while this process may.
+fn create_device(config: &Config) -> Result<TunDevice, StartError> {
+    let general = &config.general;
+    let mtu = general.mtu.unwrap_or_else(|| config.usual_inner_mtu());
+    let device = TunDevice::create_offloading(general.interface_name.as_str(), general.tuntap, u32::from(mtu))?;
+    log_info!(Topic::Tuntap, "created {} interface {}", device.kind(), device.name());
+    Ok(device)
 }
 
 /// A title is decoration: a kernel that does not allow it changes nothing else.
