@@ -28,6 +28,7 @@ pub use monitor::{Split, split};
 pub use protocol::{Ends, LinkOrder, Mtu, Refused, Request, Run};
 
 use crate::config::OpenFile;
+use crate::roles;
 use crate::script::{Script, ScriptEnvironment};
 use nix::unistd::{User, geteuid};
 use std::fmt;
@@ -46,6 +47,8 @@ pub struct Orders {
     pub environment: ScriptEnvironment,
     /// Which sockets the worker may have.
     pub links: LinkGrants,
+    /// What the tunnel is to this machine.
+    pub plan: roles::Plan,
 }
 
 /// What the monitor needs to know before the worker exists.

@@ -24,6 +24,7 @@ use super::server::{Credentials, PeerSettings, Server};
 use crate::clock;
 use crate::config::{self, Config, DeviceKind, Link, Mode, Protocol, Secret, USUAL_PATH_MTU};
 use crate::privilege::{LinkGrants, Orders};
+use crate::roles::Plan;
 use crate::script::ScriptEnvironment;
 use crate::socket::Family;
 
@@ -231,7 +232,7 @@ pub(super) fn orders(config: &Config, follows_devices: bool) -> Orders {
         follows_devices,
         mark: None,
     };
-    Orders { environment: script_environment(config), links }
+    Orders { environment: script_environment(config), links, plan: Plan::of(config, !follows_devices) }
 }
 
 /// What the configuration asks for and this version does not do, each in a sentence for the log.

@@ -14,7 +14,8 @@ use crate::device::TunDevice;
 use crate::interface::{self, InterfaceName};
 use crate::log::{RateLimit, Topic};
 use crate::reactor::{self, Batch, Event, Interest, Reactor, Token};
-use crate::script::{ScriptRun, ScriptRunner};
+use crate::roles::Keeper;
+use crate::script::{ScriptEvent, ScriptRun, ScriptRunner};
 use crate::{clock, log_info, log_warn, sys};
 use mlvpn_core::words::time::{Duration, Instant};
 use nix::errno::Errno;
@@ -76,6 +77,8 @@ struct Service {
     scripts: Option<ScriptRunner>,
     /// The worker's device.
     device: InterfaceName,
+    /// Addresses, routes and translation, where the configuration asked for any at the start.
+    keeper: Option<Keeper>,
     resolver: Option<Resolver<Purpose>>,
     /// What the worker may still ask for.
     allowance: Allowance,
@@ -91,7 +94,9 @@ impl Service {
         let reactor = Reactor::new()?;
         reactor.register(&channel, Token::Monitor, Interest::Read)?;
         let scripts = plan.script.take().map(ScriptRunner::new);
-        let orders = std::mem::take(&mut plan.orders);
+        let mut orders = std::mem::take(&mut plan.orders);
+        let keeper = orders.plan.is_active().then(|| Keeper::start(device, orders.plan.clone()));
+        orders.links.mark = keeper.as_ref().map(Keeper::mark);
         Ok(Self {
             plan,
             orders,
@@ -100,6 +105,7 @@ impl Service {
             reactor,
             scripts,
             device,
+            keeper,
             resolver: None,
             allowance: Allowance::full(clock::now()),
             wild: RateLimit::new(Duration::from_secs(10)),
@@ -129,6 +135,9 @@ impl Service {
             {
                 if let Some(scripts) = &mut self.scripts {
                     scripts.abandon();
+                }
+                if let Some(keeper) = &mut self.keeper {
+                    keeper.end(status != 0);
                 }
                 return Ok(status);
             }
@@ -307,6 +316,9 @@ impl Service {
 
     fn run_script(&mut self, run: Run) {
         let (event, link, mtu) = run.into_parts();
+        if let (Some(keeper), ScriptEvent::TunnelUp | ScriptEvent::TunnelDown) = (&mut self.keeper, event) {
+            keeper.set_up(event == ScriptEvent::TunnelUp);
+        }
         let Some(scripts) = &mut self.scripts else { return };
         let environment = self.orders.environment.clone();
         if let Err(run) = scripts.enqueue(ScriptRun { device: self.device, event, link, mtu, environment }) {
@@ -347,7 +359,7 @@ impl Service {
         let mut file = open_file(&self.plan.config_path)?;
         let mut beside = Recorder::default();
         if let Some(orders) = (self.plan.read_orders)(&file, &|path| beside.open(path)) {
-            self.orders = orders;
+            self.follow(orders);
         }
         if !beside.fits() {
             log_warn!(Topic::Config, "reload: the configuration names more files than can be opened without a restart");
@@ -359,6 +371,20 @@ impl Service {
             file.rewind()?;
         }
         Ok((file, beside))
+    }
+
+    fn follow(&mut self, orders: Orders) {
+        match &mut self.keeper {
+            Some(keeper) => keeper.follow(orders.plan.clone()),
+            // The links' sockets have no mark: their packets would take the tunnel's routes.
+            None if orders.plan.is_active() => {
+                log_warn!(Topic::Config, "addresses, routes and translation by mlvpn itself take a restart");
+            }
+            None => {}
+        }
+        let mark = self.orders.links.mark;
+        self.orders = orders;
+        self.orders.links.mark = mark;
     }
 
     /// A worker that sends what no worker sends is broken or taken over.
