@@ -53,9 +53,11 @@ impl Plan {
             let routes6 = general.ip6_routes.iter().map(|cidr| (cidr.address.into(), cidr.prefix_len));
             let routes = routes4.chain(routes6);
             plan.networks.extend(routes.map(|(address, prefix_len)| Network { address, prefix_len }));
-            // What is a peer's own within the device's network needs no route of its own, and harms nobody.
+            // What is a peer's own within the device's network needs no route of its own, and harms nobody. A peer that
+            // may speak for everybody does not make a server's internet go through it.
             let peers = config.peers.iter().filter(|_| is_server);
-            plan.networks.extend(peers.flat_map(|peer| peer.allowed.iter().copied()));
+            let allowed = peers.flat_map(|peer| peer.allowed.iter().copied());
+            plan.networks.extend(allowed.filter(|network| network.prefix_len > 0));
         }
         plan.networks.extend(roles.remote_networks.iter().copied());
         if general.tuntap == DeviceKind::Tap {
@@ -86,6 +88,27 @@ impl Plan {
         let mut own = self.addresses.iter().chain(&self.networks).map(|network| network.address.is_ipv4());
         own.clone().any(|own| own == v4) || (v4 && own.next().is_none())
     }
+}
+
+/// What of the configuration will surprise its author, each in a sentence for the log.
+#[must_use]
+pub fn cautions(config: &Config) -> Vec<&'static str> {
+    let roles = &config.general.roles;
+    let is_server = config.general.mode == Mode::Server;
+    let hosts =
+        config.links.iter().map(|link| &link.remotehost).chain(config.peers.iter().map(|peer| &peer.remotehost));
+    let has_name = hosts.flatten().any(|host| host.parse::<IpAddr>().is_err());
+    let mut sentences = Vec::new();
+    if is_server && (roles.default_gateway || roles.kill_switch) {
+        sentences.push("default_gateway and kill_switch are for clients; this server goes without");
+    }
+    if roles.kill_switch && !is_server && has_name {
+        sentences.push(
+            "kill_switch: while the tunnel is down the server's name can be resolved only by a name server nearby; \
+             write the server's address as remotehost",
+        );
+    }
+    sentences
 }
 
 /// What was done by a [`Plan`], and has to be undone.

@@ -10,6 +10,7 @@ use mlvpn::privilege::{
     Split, lock_down, split,
 };
 use mlvpn::reactor::{Batch, Event, Reactor, Signal};
+use mlvpn::roles::Plan;
 use mlvpn::script::{LinkName, Script, ScriptEnvironment, ScriptEvent};
 use mlvpn::title::ProcessTitle;
 use nix::sched::{CloneFlags, unshare};
@@ -126,6 +127,7 @@ fn scenario(name: &str, directory: &Path) -> ExitCode {
     interface::set_up(&"lo".parse().expect("a name")).expect("loopback up");
     let orders = |ip4: &str| Orders {
         environment: ScriptEnvironment { ip4: ip4.into(), ..Default::default() },
+        plan: Plan::default(),
         links: LinkGrants { links: Config::parse("mlvpn.conf", LINKS).expect("links").0.links, ..Default::default() },
     };
     let plan = MonitorPlan {

@@ -170,6 +170,7 @@ impl LinkPort {
     /// Remembers that the monitor has an order of this link.
     pub(super) fn wait_for_answer(&mut self, serial: u64) {
         self.asked = Some(serial);
+        self.renew_at = None;
     }
 
     /// Whether the answer is to the order given last.
@@ -511,6 +512,29 @@ mod tests {
         let retry_at = port.failed(Failure::Name, Instant::ORIGIN);
         assert_eq!(port.retry_at(), Some(retry_at));
         assert!(port.is_due(retry_at) && !port.takes_answer(1));
+    }
+
+    #[test]
+    fn a_silent_peer_is_looked_for_again_where_it_has_a_name() {
+        let socket = || std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket").into();
+        let silent = |port: &mut LinkPort| {
+            let remote = Some(([127, 0, 0, 1], 5080).into());
+            let ends = crate::privilege::Ends { local: None, remote, interface: None };
+            port.adopt(OpenedLink { ends, socket: socket(), probe: socket() }, Instant::ORIGIN);
+            port.renew_at()
+        };
+        let mut by_address = port("");
+        assert_eq!(silent(&mut by_address), None);
+        let mut by_name = port("");
+        by_name.config.remotehost = Some("vpn.example.net".to_owned());
+        let at = Instant::ORIGIN + NAME_LIFETIME;
+        assert_eq!(silent(&mut by_name), Some(at));
+        by_name.succeeded();
+        assert_eq!(by_name.renew_at(), None);
+        by_name.doubt_name(at);
+        assert_eq!(by_name.renew_at(), Some(at + NAME_LIFETIME));
+        by_name.wait_for_answer(1);
+        assert_eq!(by_name.renew_at(), None);
     }
 
     #[test]

@@ -35,7 +35,7 @@ use crate::log::{self, Filter, Target, Topic};
 use crate::privilege::{self, Identity, MonitorPlan, Split};
 use crate::script::Script;
 use crate::title::{self, ProcessTitle};
-use crate::{diagnostics, log_info, log_warn, reactor};
+use crate::{diagnostics, log_info, log_warn, reactor, roles};
 pub use options::RunOptions;
 pub use service::{Control, InterfaceState, LinkChange, Load, NoSuchLink, Occasion, Service, Usage, Variant};
 use worker::Worker;
@@ -83,8 +83,8 @@ fn start(options: &RunOptions, variant: Variant, config: Config, warnings: &[Rep
     for report in warnings {
         log_warn!(Topic::Config, "{report}");
     }
-    for option in settings::not_yet_served(&config) {
-        log_warn!(Topic::Config, "{option}");
+    for sentence in settings::not_yet_served(&config).into_iter().chain(roles::cautions(&config)) {
+        log_warn!(Topic::Config, "{sentence}");
     }
     reactor::block_signals()?;
     let source = reload::Source::of(options, variant.load);

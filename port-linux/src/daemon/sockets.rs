@@ -62,6 +62,7 @@ impl Worker {
         let order = LinkOrder { serial, link, server, device: port.config.bindinterface, address };
         match self.monitor.ask(&Request::OpenLink(order)) {
             Ok(()) => port.wait_for_answer(serial),
+            Err(_) if port.socket().is_some() => port.doubt_name(now),
             Err(why) => self.fail_link(index, Failure::Local, &format!("cannot be opened now: {why}"), now),
         }
     }
@@ -76,6 +77,23 @@ impl Worker {
     pub(super) fn take_link(&mut self, serial: u64, outcome: Result<OpenedLink, Refused>, now: Instant) {
         let asked = |port: &mut Option<LinkPort>| port.as_mut().is_some_and(|port| port.takes_answer(serial));
         let Some(index) = self.links.iter_mut().position(asked) else { return };
+        if let Some(port) = self.links.get_mut(index).and_then(Option::as_mut)
+            && port.socket().is_some()
+        {
+            port.doubt_name(now);
+            match outcome {
+                Ok(opened) if opened.ends.remote != port.remote() => {
+                    log_info!(Topic::Dns, "{}: its server has another address now", port.config.name);
+                    self.shut_link(index);
+                    self.open_at(index, opened, now);
+                }
+                Ok(_) => {}
+                Err(Refused::Name(why) | Refused::Local(why)) => {
+                    log_debug!(Topic::Dns, "{}: {why}; it stays as it is", port.config.name);
+                }
+            }
+            return;
+        }
         match outcome {
             Ok(opened) => self.open_at(index, opened, now),
             Err(Refused::Name(why)) => self.fail_link(index, Failure::Name, &why, now),
@@ -108,7 +126,7 @@ impl Worker {
                 continue;
             }
             log_debug!(Topic::Dns, "{}: silent; its server's name is resolved again", port.config.name);
-            self.shut_link(index);
+            // The socket stays until there is a better one: the name server may be out of reach, and the server back.
             self.open_link(index, now);
         }
     }
