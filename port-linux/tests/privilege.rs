@@ -284,7 +284,7 @@ fn be_locked() -> ExitCode {
 
 fn config(monitor: &Monitor) -> String {
     match answer(monitor) {
-        Notice::Config(mut file) => {
+        Notice::Config(mut opened) => {
             let mut text = String::new();
             opened.config.read_to_string(&mut text).expect("read");
             text
