@@ -35,15 +35,18 @@ const FIRST_PRIORITY: u32 = 20_000;
 
 /// Metric of routes into the tunnel: what IPv6 gives a route without one.
 const METRIC: u32 = 1024;
-/// Metric of the route that refuses: taken when there is no other.
-const LAST_METRIC: u32 = u32::MAX;
+/// `FR_ACT_UNREACHABLE` (linux/fib_rules.h): who comes to such a rule is refused.
+const FR_ACT_UNREACHABLE: u8 = 7;
+/// Priority of the rule of the kill switch: behind those of a default route. (A route that refuses would not do: the
+/// kernel takes it at the first rule that leads to its table, whatever that suppresses.)
+const LAST_PRIORITY: u32 = FIRST_PRIORITY + 2 * 128 + 2;
 
 /// A route in our table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Route {
     network: Network,
-    /// Into the tunnel, by way of this address if any; `None`: nowhere.
-    via: Option<Option<IpAddr>>,
+    /// Into the tunnel, by way of this address if any.
+    via: Option<IpAddr>,
 }
 
 /// A rule for packets without a mark of ours.
@@ -52,7 +55,8 @@ pub(super) struct Rule {
     /// `AF_INET` or `AF_INET6`.
     family: u8,
     priority: u32,
-    table: u32,
+    /// `None` refuses.
+    table: Option<u32>,
     /// Routes of this length and shorter do not count.
     suppress: Option<u32>,
 }
@@ -83,7 +87,7 @@ impl Routing {
     pub(super) fn wanted(&self, plan: &Plan, is_up: bool) -> (Vec<Route>, Vec<Rule>) {
         let via = |network: &Network| {
             let gateway = plan.gateways.iter().find(|gateway| gateway.is_ipv4() == network.address.is_ipv4());
-            Some(gateway.copied())
+            gateway.copied()
         };
         let mut routes = Vec::new();
         let mut add = |network: Network, via| {
@@ -99,13 +103,15 @@ impl Routing {
                 add(network, via(&network));
             }
         }
-        for network in everything.into_iter().filter(|_| plan.kill_switch) {
-            add(network, None);
-        }
         // The rules stay while the tunnel is down: without a route in the table they lead nowhere.
         let everything = everything.into_iter().filter(|_| plan.default_gateway);
         let networks: Vec<Network> = plan.networks.iter().copied().chain(everything).collect();
-        (routes, self.rules(&networks))
+        let mut rules = self.rules(&networks);
+        for network in [Network::ALL_IPV4, Network::ALL_IPV6].into_iter().filter(|_| plan.kill_switch) {
+            let family = family(network.address);
+            rules.push(Rule { family, priority: LAST_PRIORITY, table: None, suppress: None });
+        }
+        (routes, rules)
     }
 
     fn rules(&self, networks: &[Network]) -> Vec<Rule> {
@@ -116,8 +122,8 @@ impl Routing {
         let pair = |(family, length): (u8, u8)| {
             let length = u32::from(length);
             let priority = FIRST_PRIORITY + 2 * (128 - length);
-            let main = Rule { family, priority, table: u32::from(libc::RT_TABLE_MAIN), suppress: Some(length) };
-            let own = Rule { family, priority: priority + 1, table: self.table, suppress: length.checked_sub(1) };
+            let main = Rule { family, priority, table: Some(u32::from(libc::RT_TABLE_MAIN)), suppress: Some(length) };
+            let own = Rule { family, priority: priority + 1, table: Some(self.table), suppress: length.checked_sub(1) };
             [main, own]
         };
         lengths.into_iter().rev().flat_map(pair).collect()
@@ -145,19 +151,12 @@ impl Routing {
 
     fn change_route(&self, kind: u16, flags: libc::c_int, route: &Route, device: &InterfaceName) -> io::Result<()> {
         let Route { network, via } = route;
-        let gateway = via.flatten();
-        let scope = if via.is_some() && gateway.is_none() && network.address.is_ipv4() {
-            libc::RT_SCOPE_LINK
-        } else {
-            libc::RT_SCOPE_UNIVERSE
-        };
-        let what = if via.is_some() { libc::RTN_UNICAST } else { libc::RTN_UNREACHABLE };
-        let mut request = self.route_request(kind, flags, network, (scope, what));
-        if via.is_some() {
-            request.attribute_word(libc::RTA_OIF, interface::index(device)?);
-        }
-        if let Some(gateway) = gateway {
-            request.attribute(libc::RTA_GATEWAY, &octets(gateway));
+        let is_direct = via.is_none() && network.address.is_ipv4();
+        let scope = if is_direct { libc::RT_SCOPE_LINK } else { libc::RT_SCOPE_UNIVERSE };
+        let mut request = self.route_request(kind, flags, network, (scope, libc::RTN_UNICAST));
+        request.attribute_word(libc::RTA_OIF, interface::index(device)?);
+        if let Some(gateway) = via {
+            request.attribute(libc::RTA_GATEWAY, &octets(*gateway));
         }
         request.attribute_word(libc::RTA_PRIORITY, route.key().1);
         request.perform()
@@ -209,10 +208,13 @@ impl Routing {
 
     fn change_rule(&self, kind: u16, flags: libc::c_int, rule: &Rule) -> io::Result<()> {
         let mut request = Request::new(kind, flags);
-        request.bytes(&[rule.family, 0, 0, 0, libc::RT_TABLE_UNSPEC, 0, 0, FR_ACT_TO_TBL]);
+        let action = if rule.table.is_some() { FR_ACT_TO_TBL } else { FR_ACT_UNREACHABLE };
+        request.bytes(&[rule.family, 0, 0, 0, libc::RT_TABLE_UNSPEC, 0, 0, action]);
         request.word(FIB_RULE_INVERT);
         request.attribute_word(FRA_PRIORITY, rule.priority);
-        request.attribute_word(FRA_TABLE, rule.table);
+        if let Some(table) = rule.table {
+            request.attribute_word(FRA_TABLE, table);
+        }
         // Only the masked part is compared; the rest says whose rule it is.
         request.attribute_word(FRA_FWMARK, self.mark());
         request.attribute_word(FRA_FWMASK, MARK_MASK);
@@ -224,8 +226,9 @@ impl Routing {
     }
 
     fn rules_there(&self) -> io::Result<Vec<Rule>> {
-        /// `fib_rule_hdr`: family first; then come attributes.
+        /// `fib_rule_hdr`: family first, the action at 7; then come attributes.
         const BODY: usize = 12;
+        const ACTION: usize = 7;
         let mut there = Vec::new();
         let mut request = Request::for_list(RTM_GETRULE);
         request.bytes(&[0; BODY]);
@@ -233,8 +236,9 @@ impl Routing {
             let (Some(&family), Some(attributes)) = (message.first(), message.get(BODY..)) else { return };
             let is_ours = attribute(attributes, FRA_PROTOCOL).is_some_and(|number| number == [PROTOCOL])
                 && word(attributes, FRA_FWMARK) == Some(self.mark());
-            let found = word(attributes, FRA_PRIORITY).zip(word(attributes, FRA_TABLE));
-            if let (true, Some((priority, table))) = (is_ours, found) {
+            if let (true, Some(priority)) = (is_ours, word(attributes, FRA_PRIORITY)) {
+                let leads = message.get(ACTION) == Some(&FR_ACT_TO_TBL);
+                let table = word(attributes, FRA_TABLE).filter(|_| leads);
                 // All ones: none is suppressed.
                 let suppress = word(attributes, FRA_SUPPRESS_PREFIXLEN).filter(|length| *length != u32::MAX);
                 there.push(Rule { family, priority, table, suppress });
@@ -247,7 +251,7 @@ impl Routing {
 impl Route {
     /// What tells routes of our table apart: network and metric.
     fn key(&self) -> (Network, u32) {
-        (self.network, if self.via.is_some() { METRIC } else { LAST_METRIC })
+        (self.network, METRIC)
     }
 }
 
