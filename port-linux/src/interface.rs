@@ -3,6 +3,7 @@
 
 use crate::sys;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, socket};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
@@ -13,7 +14,8 @@ use std::str::FromStr;
 pub const MAX_INTERFACE_NAME_BYTES: usize = 15;
 
 /// The name of a network interface, as the kernel would accept it, held in place.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct InterfaceName {
     /// The letters, then zero bytes up to the end; never empty, ASCII only.
     bytes: [u8; MAX_INTERFACE_NAME_BYTES],
@@ -86,6 +88,19 @@ impl FromStr for InterfaceName {
     type Err = BadInterfaceName;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::checked(text.as_bytes()).ok_or(BadInterfaceName)
+    }
+}
+
+impl TryFrom<String> for InterfaceName {
+    type Error = BadInterfaceName;
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        name.parse()
+    }
+}
+
+impl From<InterfaceName> for String {
+    fn from(name: InterfaceName) -> Self {
+        name.as_str().to_owned()
     }
 }
 

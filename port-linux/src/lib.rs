@@ -27,6 +27,7 @@ pub mod netlink;
 pub mod offload;
 pub mod privilege;
 pub mod reactor;
+pub mod roles;
 pub mod script;
 pub mod socket;
 pub mod status;

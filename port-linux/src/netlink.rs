@@ -4,6 +4,8 @@
 //! The parser is a function over bytes that trusts no length in them. The kernel drops notifications when nobody reads
 //! fast enough; that is reported as [`Change::Overrun`], after which everything has to be looked at anew.
 
+pub(crate) mod request;
+
 use crate::interface::InterfaceName;
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -141,13 +143,23 @@ const ROUTE_CLONED: u32 = 0x200;
 /// steps as `bytes` holds attribute headers.
 pub fn parse(bytes: &[u8], mut tell: impl FnMut(Change)) {
     let mut rest = bytes;
-    while let Some((message, after)) = split(rest, u32_at(rest, field::LENGTH), field::HEADER) {
-        let kind = u16_at(message, field::TYPE).unwrap_or(0);
+    while let Some((message, after)) = message(rest) {
+        let kind = message_kind(message).unwrap_or(0);
         if let Some(change) = change(kind, message.get(field::HEADER..).unwrap_or_default()) {
             tell(change);
         }
         rest = after;
     }
+}
+
+/// The first message of a run of them, and what follows.
+pub(crate) fn message(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    split(bytes, u32_at(bytes, field::LENGTH), field::HEADER)
+}
+
+/// A message's type.
+pub(crate) fn message_kind(message: &[u8]) -> Option<u16> {
+    u16_at(message, field::TYPE)
 }
 
 fn change(kind: u16, body: &[u8]) -> Option<Change> {
@@ -191,7 +203,7 @@ fn address_change(is_new: bool, body: &[u8]) -> Option<Change> {
 }
 
 /// The contents of the first attribute of type `wanted`.
-fn attribute(attributes: &[u8], wanted: u16) -> Option<&[u8]> {
+pub(crate) fn attribute(attributes: &[u8], wanted: u16) -> Option<&[u8]> {
     let mut rest = attributes;
     loop {
         let length = u16_at(rest, field::ATTRIBUTE_LENGTH).map(u32::from);

@@ -1,40 +1,55 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! Two processes instead of one: a small monitor that keeps root's rights and does two things, and a worker that
-//! handles everything the network sends and keeps as few rights as the work allows.
+//! Two processes instead of one: a small monitor that keeps root's rights, and a worker that handles everything the
+//! network sends and has none.
 //!
-//! Order of a start: read the configuration, [`identity`], [`split`] (a fork, before anything is opened and while one
-//! thread runs). The worker opens its device and sockets, tells the monitor the device's name, and calls
-//! [`drop_privileges`]; a further confinement (chroot, seccomp) belongs right behind that call, where every file the
-//! worker starts with is open and nothing from the network has been read.
+//! Order of a start: read the configuration, [`identity`], make the device, [`split`] (a fork, while one thread runs). The
+//! worker opens what else it starts with and calls [`lock_down`], before anything from the network is read.
 //!
-//! What the monitor holds and the worker cannot change: the configuration's path, the script's path, and the script's
-//! environment, which the monitor itself reads from the configuration. What the worker can ask for is
-//! [`protocol::Request`].
+//! What the monitor holds and the worker cannot change: the configuration's path, the script's path, and its [`Orders`],
+//! which the monitor itself reads from the configuration: what the script is told, and which sockets there may be. What
+//! the worker can ask for is [`Request`], as often as a worker needs to. A worker that asks for what is none is stopped.
 
+mod allowance;
+mod channel;
+mod confine;
 mod files;
+mod grants;
 mod monitor;
 mod protocol;
+mod resolver;
+#[cfg(all(feature = "full", any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")))]
+mod seccomp;
 
+pub use channel::{Monitor, Notice, OpenedLink};
+pub use confine::{Confinement, lock_down};
 pub use files::Opened;
-pub use monitor::{Monitor, Notice, Split, split};
-pub use protocol::Request;
+pub use grants::LinkGrants;
+pub use monitor::{Split, split};
+pub use protocol::{Ends, LinkOrder, Mtu, Refused, Request, Run};
 
 use crate::config::OpenFile;
+use crate::roles;
 use crate::script::{Script, ScriptEnvironment};
-use crate::sys;
-use nix::sys::prctl;
-use nix::sys::signal::Signal;
-use nix::unistd::{Pid, Uid, User, geteuid, getppid, initgroups, setresgid, setresuid};
-use std::ffi::CString;
+use nix::unistd::{User, geteuid};
 use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
-/// Reads the script's environment out of the configuration, open at its start, and opens with the second argument what
-/// that names: the worker gets the same files. `None` keeps the environment before, as for a configuration the worker will
-/// not follow.
-pub type ReadEnvironment = Box<dyn Fn(&File, OpenFile<'_>) -> Option<ScriptEnvironment>>;
+/// Reads the monitor's orders out of the configuration, open at its start, and opens with the second argument what that
+/// names: the worker gets the same files. `None` keeps the orders before, as for a configuration the worker will not follow.
+pub type ReadOrders = Box<dyn Fn(&File, OpenFile<'_>) -> Option<Orders>>;
+
+/// What the monitor does by the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Orders {
+    /// What the status command is told.
+    pub environment: ScriptEnvironment,
+    /// Which sockets the worker may have.
+    pub links: LinkGrants,
+    /// What the tunnel is to this machine.
+    pub plan: roles::Plan,
+}
 
 /// What the monitor needs to know before the worker exists.
 pub struct MonitorPlan {
@@ -42,10 +57,10 @@ pub struct MonitorPlan {
     pub config_path: PathBuf,
     /// The status command, if there is one.
     pub script: Option<Script>,
-    /// What the status command is told, until the configuration is opened anew.
-    pub environment: ScriptEnvironment,
-    /// Reads the environment anew each time the worker has the configuration opened.
-    pub read_environment: ReadEnvironment,
+    /// What to do, until the configuration is opened anew.
+    pub orders: Orders,
+    /// Reads the orders anew each time the worker has the configuration opened.
+    pub read_orders: ReadOrders,
 }
 
 /// Who the worker is to be.
@@ -85,82 +100,6 @@ pub fn identity(user: &str, is_root_allowed: bool) -> Result<Identity, IdentityE
     }
 }
 
-/// A right of root's the worker may keep; the number is the kernel's (linux/capability.h).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Capability {
-    /// Binding to ports below 1024: only for a configuration that has such a `bindport`.
-    BindLowPorts = 10,
-    /// Binding a socket to an interface, which needs a right before Linux 5.7: see [`needs_raw_sockets`].
-    RawSockets = 13,
-}
-
-/// Whether this kernel wants `CAP_NET_RAW` for binding a socket to an interface (before Linux 5.7). An unreadable
-/// version counts as an old one.
-#[must_use]
-pub fn needs_raw_sockets() -> bool {
-    let release = nix::sys::utsname::uname().ok();
-    let release = release.as_ref().and_then(|facts| facts.release().to_str()).unwrap_or_default();
-    is_before_5_7(release)
-}
-
-fn is_before_5_7(release: &str) -> bool {
-    let mut numbers = release.split(|letter: char| !letter.is_ascii_digit()).map(str::parse::<u32>);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < (5, 7),
-        _ => true,
-    }
-}
-
-/// Makes the process `identity` for good, with no rights but `keep`, and none to be gained by executing anything. The
-/// process dies with its parent, the monitor. The device's MTU is set by the monitor, so `CAP_NET_ADMIN` is not kept.
-///
-/// # Errors
-/// The kernel's refusal of any step; the process must then end, as it may have more rights than it should.
-pub fn drop_privileges(identity: &Identity, keep: &[Capability]) -> io::Result<()> {
-    let parent = getppid();
-    let set = keep.iter().fold(0_u64, |set, &capability| set | 1 << capability as u8);
-    match identity {
-        Identity::User(user) => {
-            drop_bounding_set(set)?;
-            prctl::set_keepcaps(true)?;
-            let name = CString::new(user.name.as_str())?;
-            initgroups(&name, user.gid)?;
-            setresgid(user.gid, user.gid, user.gid)?;
-            setresuid(user.uid, user.uid, user.uid)?;
-            sys::set_capabilities(set)?;
-            prctl::set_keepcaps(false)?;
-            if setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0)).is_ok() {
-                return Err(io::Error::other("the process could become root again"));
-            }
-        }
-        Identity::Root | Identity::Unchanged => {}
-    }
-    prctl::set_no_new_privs()?;
-    // Changing the user makes the kernel forget this, so it is said (again) at the very end.
-    die_with_parent(parent)
-}
-
-/// Removes what is not kept from the bounding set: even a set-user-id program could not bring it back.
-fn drop_bounding_set(keep: u64) -> io::Result<()> {
-    for capability in 0..64_u8 {
-        if keep & (1 << capability) == 0 && !sys::drop_bounding_capability(capability)? {
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// Has the kernel end this process when `parent` ends: by the signal that lets it say goodbye to its peers.
-fn die_with_parent(parent: Pid) -> io::Result<()> {
-    prctl::set_pdeathsig(Signal::SIGTERM)?;
-    // It may have ended before. Its number alone tells: in a jail with process numbers of its own the monitor itself is 1.
-    if getppid() != parent {
-        return Err(io::Error::other("the privileged process died"));
-    }
-    Ok(())
-}
-
 impl fmt::Display for IdentityError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -179,20 +118,6 @@ impl std::error::Error for IdentityError {}
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn kernels_from_5_7_bind_to_interfaces_without_rights() {
-        for (release, is_before) in [
-            ("4.14.221", true),
-            ("5.6.19-rc1", true),
-            ("5.7.0", false),
-            ("5.10.0-27-amd64", false),
-            ("6.1", false),
-            ("odd", true),
-        ] {
-            assert_eq!(is_before_5_7(release), is_before, "{release}");
-        }
-    }
 
     #[test]
     fn root_needs_a_user_to_become_or_an_express_wish() {

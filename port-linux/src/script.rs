@@ -11,6 +11,7 @@ use crate::interface::InterfaceName;
 use crate::log::Topic;
 use crate::{log_debug, log_warn, sys};
 use mlvpn_core::words::time::{Duration, Instant};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -53,7 +54,7 @@ pub enum ScriptError {
 }
 
 /// What happened, in the words of `$2`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ScriptEvent {
     /// The first link came up.
     TunnelUp,
@@ -70,7 +71,8 @@ pub enum ScriptEvent {
 /// Every name the configuration accepts is one, and so is `PEER.N`, link N of a peer, with every name of a peer that it
 /// accepts. A dash at the start is no obstacle: the name is the script's third argument, never an option of what
 /// executes the script. (What the script hands it to is another matter, so the configuration warns.)
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct LinkName(String);
 
 /// What the configuration has the script told in its environment, each as written there, or empty.
@@ -295,6 +297,19 @@ impl LinkName {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for LinkName {
+    type Error = &'static str;
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        Self::new(&name).ok_or("no link has such a name")
+    }
+}
+
+impl From<LinkName> for String {
+    fn from(name: LinkName) -> Self {
+        name.0
     }
 }
 

@@ -81,6 +81,9 @@ pub struct LinkSocket {
     is_joining: bool,
     /// System calls made to send and receive.
     calls: Cell<u64>,
+    /// Another socket of the same address, interface and mark, which asks the kernel about routes; `None` where this
+    /// process may open one when it needs it.
+    probe: Option<UdpSocket>,
 }
 
 /// What a [`LinkSocket`] was doing when it could not be opened.
@@ -139,12 +142,46 @@ impl LinkSocket {
             setsockopt(&socket, sockopt::BindToDevice, &name.as_str().into()).map_err(failed(Step::Interface))?;
         }
         bind_local(&socket, address).map_err(failed(Step::Bind))?;
+        Ok(Self::new(socket, *address, None))
+    }
+
+    fn new(socket: OwnedFd, address: LinkAddress, probe: Option<OwnedFd>) -> Self {
         // A kernel that does not know these options (before Linux 4.18 and 5.0) carries datagrams one by one.
         let cuts = sys::set_socket_option(&socket, libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();
         let is_joining = sys::set_socket_option(&socket, libc::SOL_UDP, libc::UDP_GRO, 1).is_ok();
         let longest_cut = Cell::new(if cuts { usize::MAX } else { 0 });
-        let (socket, calls) = (UdpSocket::from(socket), Cell::new(0));
-        Ok(Self { socket, address: *address, longest_cut, is_joining, calls })
+        let (socket, probe) = (UdpSocket::from(socket), probe.map(UdpSocket::from));
+        Self { socket, address, probe, longest_cut, is_joining, calls: Cell::new(0) }
+    }
+
+    /// A socket that a process with more rights opened for `address`, and another like it to ask about routes with.
+    #[must_use]
+    pub fn adopt(socket: OwnedFd, probe: OwnedFd, address: LinkAddress) -> Self {
+        Self::new(socket, address, Some(probe))
+    }
+
+    /// Marks what the socket sends, for the routing rules (`SO_MARK`). Needs `CAP_NET_ADMIN`.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn set_mark(&self, mark: u32) -> io::Result<()> {
+        Ok(setsockopt(&self.socket, sockopt::Mark, &mark)?)
+    }
+
+    /// The largest IP packet (bytes) the link can send whole from this machine: see [`outgoing_mtu`].
+    ///
+    /// # Errors
+    /// As [`outgoing_mtu`].
+    pub fn outgoing_mtu(&self, destination: Option<SocketAddr>) -> io::Result<Option<u32>> {
+        let path_mtu = destination.map(|destination| self.path_mtu(destination)).transpose()?;
+        Ok(interface_mtu(&self.address)?.into_iter().chain(path_mtu).min())
+    }
+
+    fn path_mtu(&self, destination: SocketAddr) -> io::Result<u32> {
+        match &self.probe {
+            Some(probe) => probed_mtu(probe, self.address.family, destination),
+            None => route_mtu(&self.address, destination),
+        }
     }
 
     /// What the socket was opened for.
@@ -192,23 +229,34 @@ impl AsFd for LinkSocket {
 /// # Errors
 /// The interface or address is not there now, or no route leads to `destination`.
 pub fn outgoing_mtu(address: &LinkAddress, destination: Option<SocketAddr>) -> io::Result<Option<u32>> {
+    let path_mtu = destination.map(|destination| route_mtu(address, destination)).transpose()?;
+    Ok(interface_mtu(address)?.into_iter().chain(path_mtu).min())
+}
+
+/// The MTU of the interface that `address` names, or that has it.
+fn interface_mtu(address: &LinkAddress) -> io::Result<Option<u32>> {
     let holder = match (address.interface, address.bind_addr) {
         (Some(name), _) => Some(name),
         (None, Some(local)) => interface::holding(local)?,
         (None, None) => None,
     };
-    let interface_mtu = holder.map(|name| interface::mtu(&name)).transpose()?;
-    let path_mtu = destination.map(|destination| route_mtu(address, destination)).transpose()?;
-    Ok(interface_mtu.into_iter().chain(path_mtu).min())
+    holder.map(|name| interface::mtu(&name)).transpose()
 }
 
-/// The MTU of the route from `address` to `destination`: a probe socket is connected, which sends nothing, and asked.
+/// The MTU of the route from `address` to `destination`.
 fn route_mtu(address: &LinkAddress, destination: SocketAddr) -> io::Result<u32> {
     let probe = LinkSocket::open(&LinkAddress { bind_port: 0, ..*address }).map_err(|failed| failed.error)?;
-    probe.socket.connect(destination)?;
-    let mtu = match address.family {
-        Family::V4 => sys::socket_option(&probe, libc::IPPROTO_IP, libc::IP_MTU),
-        Family::V6 => sys::socket_option(&probe, libc::IPPROTO_IPV6, libc::IPV6_MTU),
+    probed_mtu(&probe.socket, address.family, destination)
+}
+
+/// The MTU of the route the probe's datagrams would take: it is connected, which sends nothing, and asked.
+fn probed_mtu(probe: &UdpSocket, family: Family, destination: SocketAddr) -> io::Result<u32> {
+    // Whatever it asked about before.
+    sys::disconnect(probe)?;
+    probe.connect(destination)?;
+    let mtu = match family {
+        Family::V4 => sys::socket_option(probe, libc::IPPROTO_IP, libc::IP_MTU),
+        Family::V6 => sys::socket_option(probe, libc::IPPROTO_IPV6, libc::IPV6_MTU),
     }?;
     u32::try_from(mtu).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
 }

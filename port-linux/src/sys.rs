@@ -131,6 +131,20 @@ pub(crate) fn socket_option(socket: impl AsFd, level: libc::c_int, name: libc::c
     Ok(value)
 }
 
+/// Undoes a datagram `socket`'s connect, so that the next chooses the local address anew.
+///
+/// # Errors
+/// The kernel's refusal.
+pub(crate) fn disconnect(socket: impl AsFd) -> io::Result<()> {
+    // SAFETY: `sockaddr` is a C structure of integers; all zero bytes are a valid value of it.
+    let mut nobody: libc::sockaddr = unsafe { mem::zeroed() };
+    nobody.sa_family = libc::sa_family_t::try_from(libc::AF_UNSPEC).map_err(io::Error::other)?;
+    let size = libc::socklen_t::try_from(size_of::<libc::sockaddr>()).map_err(io::Error::other)?;
+    // SAFETY: the kernel reads `size` bytes from `nobody`, which has that size and outlives the call.
+    check(unsafe { libc::connect(socket.as_fd().as_raw_fd(), &raw const nobody, size) })?;
+    Ok(())
+}
+
 /// Descriptors the kernel lets a message carry (SCM_MAX_FD, include/net/scm.h).
 pub(crate) const MAX_DESCRIPTORS: usize = 253;
 
@@ -369,8 +383,8 @@ pub(crate) fn own_session(command: &mut Command) {
         nix::unistd::setsid()?;
         Ok(())
     };
-    // SAFETY: between fork and exec only `pthread_sigmask` and `setsid` run, which are async-signal-safe here (one
-    // thread, no lock) and allocate nothing.
+    // SAFETY: between fork and exec only `pthread_sigmask` and `setsid` run, which are async-signal-safe (whatever other
+    // threads there were, no lock of theirs is needed) and allocate nothing.
     unsafe { command.pre_exec(become_leader) };
 }
 

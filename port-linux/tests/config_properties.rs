@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use mlvpn::config::{
     Cidr, Config, DeviceKind, Filter, General, InterfaceName, Link, MAX_REPORTS, Mode, Network, Peer, PrivateKey,
-    Protocol, Secret, Severity,
+    Protocol, Roles, Secret, Severity,
 };
 use mlvpn::script::LinkName;
 use mlvpn_core::state::identity::{SecretKey, SharedSecret};
@@ -87,6 +87,7 @@ fn general() -> impl Strategy<Value = General> {
         ip6_routes: routes.1,
         mtu: words.5,
         quota_file: None,
+        roles: Roles::default(),
     })
 }
 

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use mlvpn::config::open_file;
 use mlvpn::daemon::{self, Load, Variant};
 use mlvpn::diagnostics::{self, Diagnostics};
+use mlvpn::privilege::Confinement;
 use mlvpnd::bus::Bus;
 use mlvpnd::cli::{self, Invocation, Router, UsageError};
 use mlvpnd::config::{self, Choice};
@@ -22,7 +23,8 @@ fn main() -> ExitCode {
             let bus = Bus::new(socket, tunnel.clone());
             let choice = Choice::new(&options.config, tunnel);
             let load: Load = Rc::new(move |file, name, open| config::load(file, name, &choice, open));
-            let variant = Variant { name: "mlvpnd", load, service: Some(Box::new(bus)) };
+            let variant =
+                Variant { name: "mlvpnd", load, service: Some(Box::new(bus)), confinement: Confinement::Jailed };
             return daemon::run_variant(&options, variant);
         }
         Ok(Invocation::Print(text)) => io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()),

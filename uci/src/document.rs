@@ -152,6 +152,7 @@ const fn type_name(kind: ValueKind) -> &'static str {
         ValueKind::Routes4 => "networks4",
         ValueKind::Routes6 => "networks6",
         ValueKind::Networks => "networks",
+        ValueKind::Forwards => "forwards",
         ValueKind::Flag => "flag",
         ValueKind::Number { .. } => "number",
         ValueKind::Switch { .. } => "switch",

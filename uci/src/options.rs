@@ -105,6 +105,8 @@ pub enum ValueKind {
     Routes6,
     /// Networks of either kind, separated by commas or spaces.
     Networks,
+    /// Ports that lead to another machine, separated by commas or spaces: `tcp/8080:10.42.42.2:80`.
+    Forwards,
     /// 0 or 1; in UCI also the words that OpenWrt's scripts take for them.
     Flag,
     /// A whole number; in mlvpn.conf one outside the range is brought to its nearer end, with a warning.
@@ -163,7 +165,14 @@ impl ValueKind {
     pub const fn keeps_spaces(self) -> bool {
         matches!(
             self,
-            Self::Path | Self::Routes4 | Self::Routes6 | Self::Networks | Self::IpProtocol | Self::Ports | Self::Dscp
+            Self::Path
+                | Self::Routes4
+                | Self::Routes6
+                | Self::Networks
+                | Self::Forwards
+                | Self::IpProtocol
+                | Self::Ports
+                | Self::Dscp
         )
     }
 
@@ -400,10 +409,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_at_start_only_is_that_of_2_3_5_and_what_the_protocol_hangs_on() {
+    fn what_is_read_at_start_only_is_that_of_2_3_5_and_what_the_protocol_or_a_mark_hangs_on() {
         let start_only: Vec<_> = conf().filter(|spec| spec.takes == Takes::Restart).map(|spec| spec.name).collect();
         let expected = "protocol private_key statuscommand interface_name tuntap offload control_unix_path control_bind_host \
-            control_bind_port quota_file";
+            control_bind_port quota_file setup routing_table";
         assert_eq!(start_only, expected.split_whitespace().collect::<Vec<_>>());
     }
 

@@ -71,6 +71,8 @@ pub fn read(kind: ValueKind, text: &str) -> Option<Value<'_>> {
         ValueKind::Networks => {
             checked(networks(text).all(|word| is_network(word, true, false) || is_network(word, false, false)))
         }
+        // Not in UCI, where the firewall has its own.
+        ValueKind::Forwards => None,
         ValueKind::Number { min, max } => number(text).filter(|n| (min..=max).contains(n)).map(Value::Number),
         ValueKind::Switch { .. } => None,
         ValueKind::Duration { unit, min, max } => {
@@ -293,6 +295,7 @@ impl fmt::Display for Expected {
             ValueKind::Routes4 => "IPv4 networks as ADDRESS/PREFIX, or default",
             ValueKind::Routes6 => "IPv6 networks as ADDRESS/PREFIX, or default",
             ValueKind::Networks => "networks as ADDRESS/PREFIX",
+            ValueKind::Forwards => "ports and where they lead, like tcp/8080:10.42.42.2:80",
             ValueKind::Flag => "0 or 1",
             ValueKind::Rate => "a rate with its unit, like 10mbit or 800kbit",
             ValueKind::Volume => "an amount of data with its unit, like 500MB or 20GB",

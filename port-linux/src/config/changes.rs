@@ -117,7 +117,7 @@ impl Config {
 }
 
 /// Each option of `[general]` and whether it differs.
-fn differences(old: &General, new: &General) -> [(&'static str, bool); 24] {
+fn differences(old: &General, new: &General) -> [(&'static str, bool); 31] {
     [
         ("mode", old.mode != new.mode),
         ("protocol", old.protocol != new.protocol),
@@ -143,6 +143,13 @@ fn differences(old: &General, new: &General) -> [(&'static str, bool); 24] {
         ("ip6_routes", old.ip6_routes != new.ip6_routes),
         ("mtu", old.mtu != new.mtu),
         ("quota_file", old.quota_file != new.quota_file),
+        ("setup", old.roles.setup != new.roles.setup),
+        ("remote_networks", old.roles.remote_networks != new.roles.remote_networks),
+        ("default_gateway", old.roles.default_gateway != new.roles.default_gateway),
+        ("kill_switch", old.roles.kill_switch != new.roles.kill_switch),
+        ("nat", old.roles.nat != new.roles.nat),
+        ("port_forwards", old.roles.port_forwards != new.roles.port_forwards),
+        ("routing_table", old.roles.routing_table != new.roles.routing_table),
     ]
 }
 

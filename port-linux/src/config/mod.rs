@@ -18,6 +18,7 @@ mod peers;
 mod protocol;
 mod read;
 mod report;
+mod roles;
 mod secret;
 mod types;
 pub mod uci;
@@ -37,6 +38,7 @@ pub use mlvpn_uci::options;
 pub(crate) use mtu::USUAL_PATH_MTU;
 pub use peer_values::network;
 pub use report::{MAX_REPORTS, Report, Severity};
+pub use roles::{Forward, MAX_FORWARDS, Roles, Transport};
 pub use secret::{PrivateKey, Secret};
 pub use types::{
     Cidr, Class, Filter, General, Link, MAX_FILTERS, MAX_LINK_NAME_BYTES, MAX_LINKS, MAX_PEER_NAME_BYTES, MAX_PEERS,

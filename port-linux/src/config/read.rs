@@ -105,6 +105,7 @@ fn general(
         ip6_routes: read.routes::<Ipv6Addr>("ip6_routes"),
         mtu: read.number_if_given("mtu").and_then(|mtu| u16::try_from(mtu).ok()),
         quota_file: read.path("quota_file"),
+        roles: read.roles(),
     }
 }
 

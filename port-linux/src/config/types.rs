@@ -10,6 +10,7 @@ use mlvpn_core::tunnel::peer::config::Network;
 use mlvpn_core::words::policy::Limits;
 use mlvpn_uci::policy::ClassRule;
 
+use super::roles::Roles;
 use super::secret::{PrivateKey, Secret};
 use crate::device::DeviceKind;
 use crate::interface::InterfaceName;
@@ -132,6 +133,8 @@ pub struct General {
     pub mtu: Option<u16>,
     /// Keeps what links carried of their quotas.
     pub quota_file: Option<PathBuf>,
+    /// What the tunnel is to this machine.
+    pub roles: Roles,
 }
 
 /// A section that is a link. On a server `bindport` is always present, on a client of the classic protocol `remotehost`

@@ -174,7 +174,7 @@ pub(crate) fn quoted(text: impl Serialize) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::status::DropCounts;
+    use crate::status::{DropCounts, WorkStatus};
     use serde_json::Value;
 
     /// What 2.3.5 answered over HTTP.
@@ -236,6 +236,7 @@ pub(crate) mod tests {
             reordering: 0,
             repairs: None,
             drops: DropCounts::default(),
+            work: WorkStatus::default(),
             links,
         }
     }

@@ -10,11 +10,11 @@ use mlvpn_core::words::time::{Duration, Instant};
 use super::client::ServerEngine;
 use super::engine::Engine;
 use super::links::LinkPort;
-use super::resolver::{self, Question};
 use super::settings;
 use super::worker::Worker;
 use crate::log::Topic;
-use crate::{log_info, log_warn};
+use crate::privilege::Request;
+use crate::{log_debug, log_info, log_warn};
 
 /// A server that answers on no link for this long is left for the next: long enough for a handshake over the slowest
 /// links, short of the patience of people and of TCP connections.
@@ -35,8 +35,8 @@ pub(super) struct Failover {
     down_since: Option<Instant>,
     /// When to send a scout, or to call it back.
     scout_at: Option<Instant>,
-    /// The first server's address, once it is known.
-    pub(super) first: Option<SocketAddr>,
+    /// The question where the first server is, which the monitor has.
+    asked: Option<u64>,
 }
 
 impl Failover {
@@ -98,7 +98,31 @@ impl Worker {
             return Ok(());
         }
         self.failover.scout_at = Some(now + SCOUT_FOR);
-        let Some(first) = self.first_server() else { return Ok(()) };
+        // Its name may have another address than when it was left.
+        let serial = self.next_serial();
+        match self.monitor.ask(&Request::FindServer { serial }) {
+            Ok(()) => self.failover.asked = Some(serial),
+            Err(why) => log_warn!(Topic::Dns, "cannot look for the first server: {why}"),
+        }
+        Ok(())
+    }
+
+    /// Sends a scout to where the first server was found.
+    pub(super) fn take_server(
+        &mut self,
+        serial: u64,
+        found: Result<Option<SocketAddr>, String>,
+        now: Instant,
+    ) -> std::io::Result<()> {
+        let is_wanted = self.failover.asked.take_if(|asked| *asked == serial).is_some();
+        let first = match found {
+            Ok(Some(first)) if is_wanted && self.failover.scout_at.is_some() => first,
+            Ok(_) => return Ok(()),
+            Err(why) => {
+                log_debug!(Topic::Dns, "the first server is not found: {why}");
+                return Ok(());
+            }
+        };
         let number = self.next_engine_number();
         let mut scout = settings::client_engine(&self.config, 0, number)?;
         for (index, port) in self.links.iter().enumerate() {
@@ -142,23 +166,6 @@ impl Worker {
         }
         log_info!(Topic::Protocol, "{} answers again and carries the traffic", self.server_name());
         Ok(())
-    }
-
-    /// Where the first server is; asks for its address when that is not known yet.
-    fn first_server(&mut self) -> Option<SocketAddr> {
-        if self.failover.first.is_none() {
-            let peer = self.config.peers.first()?;
-            let remote = peer.remotehost.clone().zip(peer.remoteport);
-            let question = Question { link: usize::MAX, serial: 0, local: None, remote };
-            match resolver::literal(&question) {
-                Some(found) => self.failover.first = found.remote,
-                None => match self.resolver() {
-                    Ok(resolver) => resolver.ask(question),
-                    Err(why) => log_warn!(Topic::Dns, "cannot start the resolver: {why}"),
-                },
-            }
-        }
-        self.failover.first
     }
 }
 

@@ -9,15 +9,15 @@ use mlvpn_core::words::ecn::Ecn;
 use mlvpn_core::words::time::{Duration, Instant};
 
 use super::outbox::{Batch, ROUND};
-use super::resolver::{Addresses, Question};
 use crate::backoff::Backoff;
 use crate::config;
 use crate::interface;
 use crate::log::{RateLimit, Topic};
 use crate::log_debug;
 use crate::netlink::Change;
+use crate::privilege::OpenedLink;
 use crate::socket::outgoing::Outgoing;
-use crate::socket::{Family, Fragmentation, LinkAddress, LinkSocket, OpenError, SendError};
+use crate::socket::{Family, Fragmentation, LinkAddress, LinkSocket, SendError};
 use crate::status::Meter;
 
 /// A link's socket and what is needed to open it again.
@@ -27,15 +27,17 @@ pub(super) struct LinkPort {
     socket: Option<LinkSocket>,
     /// The peer's address the socket was opened for.
     remote: Option<SocketAddr>,
-    /// When to try again; armed exactly while there is no socket and no answer of the resolver is awaited.
+    /// When to try again; armed exactly while there is no socket and no answer of the monitor is awaited.
     backoff: Backoff,
     /// What the last failure was about.
     failure: Failure,
     complaints: Complaints,
     /// The local address that was logged last.
     announced: Option<IpAddr>,
-    /// The question that is with the resolver.
+    /// The order that is with the monitor.
     asked: Option<u64>,
+    /// When the peer's name is to be resolved again, while the link is not up.
+    renew_at: Option<Instant>,
     /// Datagrams the socket had no room for, in order.
     unsent: VecDeque<Unsent>,
     /// What the socket was told to do with long datagrams.
@@ -74,6 +76,10 @@ const SPACING: Duration = Duration::from_secs(1);
 
 /// The same for names, which any change may make resolvable and few do: each attempt is a question to a name server.
 const NAME_SPACING: Duration = Duration::from_secs(5);
+
+/// A peer that has a name and has been silent for this long is looked for at the name's address of now: as long as the
+/// short lifetimes of dynamic DNS, and thrice what a link takes to come up again by itself.
+const NAME_LIFETIME: Duration = Duration::from_secs(30);
 
 /// What a link's failure was about, which says what may end it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,6 +157,7 @@ impl LinkPort {
             complaints: Complaints::new(),
             announced: None,
             asked: None,
+            renew_at: None,
             unsent: VecDeque::new(),
             fragmentation: Fragmentation::Kernel,
             hold: None,
@@ -160,18 +167,13 @@ impl LinkPort {
         }
     }
 
-    /// What to resolve before opening.
-    pub(super) fn question(&self, link: usize, serial: u64) -> Question {
-        let remote = self.config.remotehost.clone().zip(self.config.remoteport);
-        Question { link, serial, local: self.config.bindhost.clone(), remote }
-    }
-
-    /// Remembers that the resolver has a question of this link.
+    /// Remembers that the monitor has an order of this link.
     pub(super) fn wait_for_answer(&mut self, serial: u64) {
         self.asked = Some(serial);
+        self.renew_at = None;
     }
 
-    /// Whether the answer is to the question asked last.
+    /// Whether the answer is to the order given last.
     pub(super) fn takes_answer(&mut self, serial: u64) -> bool {
         if self.asked == Some(serial) {
             self.asked = None;
@@ -191,18 +193,30 @@ impl LinkPort {
         if waits { self.backoff.retry_at() } else { None }
     }
 
-    /// Opens the socket.
-    pub(super) fn open(&mut self, addresses: Addresses) -> Result<&LinkSocket, OpenError> {
-        let family = addresses.remote.map(|remote| remote.ip()).or(addresses.local).map_or(Family::V4, Family::of);
+    /// Takes the socket that was opened for this link.
+    pub(super) fn adopt(&mut self, OpenedLink { ends, socket, probe }: OpenedLink, now: Instant) -> &LinkSocket {
+        let family = ends.remote.map(|remote| remote.ip()).or(ends.local).map_or(Family::V4, Family::of);
         let address = LinkAddress {
-            bind_addr: addresses.local,
+            bind_addr: ends.local,
             bind_port: self.config.bindport.unwrap_or(0),
-            interface: self.config.bindinterface,
+            interface: ends.interface,
             family,
         };
-        self.remote = addresses.remote;
+        self.remote = ends.remote;
         self.fragmentation = Fragmentation::Kernel;
-        Ok(self.socket.insert(LinkSocket::open(&address)?))
+        self.doubt_name(now);
+        self.socket.insert(LinkSocket::adopt(socket, probe, address))
+    }
+
+    /// Notes that the peer is silent: where it has a name, that may have another address by now.
+    pub(super) fn doubt_name(&mut self, now: Instant) {
+        let is_name = |host: &String| host.parse::<IpAddr>().is_err();
+        self.renew_at = self.config.remotehost.as_ref().is_some_and(is_name).then(|| now + NAME_LIFETIME);
+    }
+
+    /// When to resolve the peer's name again, if it is silent.
+    pub(super) fn renew_at(&self) -> Option<Instant> {
+        self.renew_at.filter(|_| self.socket.is_some())
     }
 
     /// Notes that the link did not open, or broke, and says when it is tried again.
@@ -232,6 +246,7 @@ impl LinkPort {
     /// Notes that the link is up: the next failure is a first one.
     pub(super) fn succeeded(&mut self) {
         self.trouble = None;
+        self.renew_at = None;
         self.backoff.succeeded();
     }
 
@@ -246,7 +261,7 @@ impl LinkPort {
     fn is_concerned_by(&self, change: &Change) -> bool {
         match (change, self.failure) {
             (Change::LinkDown(_) | Change::AddressRemoved(..), _) | (Change::RouteChanged, Failure::Local) => false,
-            // The resolver may use any interface, whatever the link is bound to.
+            // The system's resolver may use any interface, whatever the link is bound to.
             (Change::Overrun, _)
             | (Change::LinkUp(_) | Change::AddressAdded(..), Failure::Name)
             | (Change::RouteChanged, Failure::Name | Failure::Unreachable) => true,
@@ -490,13 +505,36 @@ mod tests {
     }
 
     #[test]
-    fn a_link_whose_question_could_not_be_asked_is_tried_again() {
+    fn a_link_whose_order_could_not_be_given_is_tried_again() {
         let mut port = port("");
         port.wait_for_answer(1);
         assert_eq!(port.retry_at(), None);
         let retry_at = port.failed(Failure::Name, Instant::ORIGIN);
         assert_eq!(port.retry_at(), Some(retry_at));
         assert!(port.is_due(retry_at) && !port.takes_answer(1));
+    }
+
+    #[test]
+    fn a_silent_peer_is_looked_for_again_where_it_has_a_name() {
+        let socket = || std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket").into();
+        let silent = |port: &mut LinkPort| {
+            let remote = Some(([127, 0, 0, 1], 5080).into());
+            let ends = crate::privilege::Ends { local: None, remote, interface: None };
+            port.adopt(OpenedLink { ends, socket: socket(), probe: socket() }, Instant::ORIGIN);
+            port.renew_at()
+        };
+        let mut by_address = port("");
+        assert_eq!(silent(&mut by_address), None);
+        let mut by_name = port("");
+        by_name.config.remotehost = Some("vpn.example.net".to_owned());
+        let at = Instant::ORIGIN + NAME_LIFETIME;
+        assert_eq!(silent(&mut by_name), Some(at));
+        by_name.succeeded();
+        assert_eq!(by_name.renew_at(), None);
+        by_name.doubt_name(at);
+        assert_eq!(by_name.renew_at(), Some(at + NAME_LIFETIME));
+        by_name.wait_for_answer(1);
+        assert_eq!(by_name.renew_at(), None);
     }
 
     #[test]

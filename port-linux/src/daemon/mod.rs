@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The daemon: `mlvpn --config FILE`.
 //!
-//! Two processes. The monitor keeps root's rights, runs the status command and opens the configuration; the worker holds
-//! the device, the sockets and the engine, and handles everything the network sends with as few rights as it needs.
+//! Two processes. The monitor keeps root's rights, runs the status command, opens the configuration and the links' sockets,
+//! and resolves names; the worker holds the device, the sockets and the engine, and handles everything the network sends
+//! without rights and files.
 
 mod client;
 mod command;
@@ -19,7 +20,6 @@ mod peer_engine;
 mod quota;
 mod reload;
 mod reports;
-mod resolver;
 mod routes;
 mod server;
 mod service;
@@ -34,11 +34,12 @@ use std::process::ExitCode;
 use crate::config::{Config, Loaded, Report, Severity, open, open_file};
 #[cfg(feature = "full")]
 use crate::control::{Face, Sockets, path_of, remove};
+use crate::device::TunDevice;
 use crate::log::{self, Filter, Target, Topic};
-use crate::privilege::{self, Capability, Identity, MonitorPlan, Split};
+use crate::privilege::{self, Identity, MonitorPlan, Split};
 use crate::script::Script;
 use crate::title::{self, ProcessTitle};
-use crate::{diagnostics, log_warn, reactor};
+use crate::{diagnostics, log_info, log_warn, reactor, roles};
 pub use command::{Answer, Command, CommandError, KeyText, LinkAction, LinkCommand, NewPeer};
 pub use options::RunOptions;
 pub use service::{
@@ -89,42 +90,43 @@ fn start(options: &RunOptions, variant: Variant, config: Config, warnings: &[Rep
     for report in warnings {
         log_warn!(Topic::Config, "{report}");
     }
-    for option in settings::not_yet_served(&config) {
-        log_warn!(Topic::Config, "{option}");
+    for sentence in settings::not_yet_served(&config).into_iter().chain(roles::cautions(&config)) {
+        log_warn!(Topic::Config, "{sentence}");
     }
     reactor::block_signals()?;
     let source = reload::Source::of(options, variant.load);
     let (protocol, monitors) = (config.general.protocol, source.clone());
+    let follows_devices = variant.service.is_some();
     let plan = MonitorPlan {
         config_path: absolute(&options.config)?,
         script: status_command(&config),
-        environment: settings::script_environment(&config),
-        read_environment: Box::new(move |file, open| {
-            monitors.read(file, open, protocol).ok().map(|(config, _)| settings::script_environment(&config))
+        orders: settings::orders(&config, follows_devices),
+        read_orders: Box::new(move |file, open| {
+            monitors.read(file, open, protocol).ok().map(|(config, _)| settings::orders(&config, follows_devices))
         }),
     };
+    let device = create_device(&config)?;
     if !options.natural_title {
         show_title(&title::monitor_title(name));
     }
     #[cfg(feature = "full")]
     let control_path = path_of(&config.general, &config.general.interface_name);
-    match privilege::split(plan)? {
+    match privilege::split(plan, device)? {
         Split::Ended(status) => {
             #[cfg(feature = "full")]
             remove(&control_path);
             Ok(ExitCode::from(status))
         }
-        Split::Worker(monitor) => {
+        Split::Worker(monitor, device) => {
             let title = (!options.natural_title).then(ProcessTitle::open).and_then(Result::ok);
-            let keep = kept_rights(&config);
             let mut service = variant.service;
             if service.is_none() {
                 service = control_face(&config, &identity)?;
             }
-            let mut worker = Worker::start(config, source, monitor)?;
+            let mut worker = Worker::start(config, source, monitor, device)?;
             worker.title = title.map(|title| (title, name.to_owned()));
             worker.service = service;
-            privilege::drop_privileges(&identity, &keep)?;
+            privilege::lock_down(&identity, variant.confinement)?;
             if matches!(identity, Identity::Root) {
                 log_warn!(Topic::Privsep, "staying root as told; create a user and name it with --user");
             }
@@ -182,16 +184,14 @@ fn status_command(config: &Config) -> Option<Script> {
     Script::check(path).inspect_err(|why| log_warn!(Topic::Config, "[general] statuscommand: {why}")).ok()
 }
 
-/// The rights the worker's sockets need.
-fn kept_rights(config: &Config) -> Vec<Capability> {
-    let mut keep = Vec::new();
-    if config.links.iter().any(|link| link.bindport.is_some_and(|port| port < 1024)) {
-        keep.push(Capability::BindLowPorts);
-    }
-    if config.links.iter().any(|link| link.bindinterface.is_some()) && privilege::needs_raw_sockets() {
-        keep.push(Capability::RawSockets);
-    }
-    keep
+/// The tunnel's device, made while this process may.
+fn create_device(config: &Config) -> Result<TunDevice, StartError> {
+    let general = &config.general;
+    let mtu = general.mtu.unwrap_or_else(|| config.usual_inner_mtu());
+    let create = if general.offload { TunDevice::create_offloading } else { TunDevice::create };
+    let device = create(general.interface_name.as_str(), general.tuntap, u32::from(mtu))?;
+    log_info!(Topic::Tuntap, "created {} interface {}", device.kind(), device.name());
+    Ok(device)
 }
 
 /// A title is decoration: a kernel that does not allow it changes nothing else.

@@ -38,6 +38,10 @@ impl Worker {
             Event::LinkDown(id, cause) => {
                 log_warn!(Topic::Protocol, "{}: down, {}", self.name_of(source, id), cause.describe());
                 self.run_script(ScriptEvent::LinkDown, Some(self.name_of(source, id)));
+                let port = self.links.get_mut(id.index()).and_then(Option::as_mut);
+                if let Some(port) = port.filter(|_| source == Source::Tunnel) {
+                    port.doubt_name(now);
+                }
             }
             Event::LinkHealth(id, health) => self.report_health(source, id, health, now),
             Event::PeerMoved(id, address) => {
@@ -170,6 +174,8 @@ impl Worker {
             match notice {
                 Notice::Config(opened) => self.reload(&opened, clock::now()),
                 Notice::NoConfig(why) => log_warn!(Topic::Config, "reload: cannot open the configuration: {why}"),
+                Notice::Link { serial, outcome } => self.take_link(serial, outcome, clock::now()),
+                Notice::Server { serial, found } => self.take_server(serial, found, clock::now())?,
                 Notice::Gone => return Err(io::Error::other("the privileged process died")),
             }
         }

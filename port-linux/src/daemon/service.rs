@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::command::CommandError;
 use crate::config::{self, Loaded, OpenFile};
 use crate::interface::InterfaceName;
+use crate::privilege::Confinement;
 use crate::reactor::{Reactor, Readiness};
 use crate::status::{Happening, History, Peers, Status};
 
@@ -23,6 +24,8 @@ pub struct Variant {
     pub load: Load,
     /// What runs on the worker's loop besides the tunnel.
     pub service: Option<Box<dyn Service>>,
+    /// How far the worker is locked in.
+    pub confinement: Confinement,
 }
 
 /// Reads a configuration from a file that is open at its start; the text is what reports call the file, and what else it
@@ -33,7 +36,8 @@ impl Variant {
     /// `mlvpn` itself.
     #[must_use]
     pub fn plain() -> Self {
-        Self { name: "mlvpn", load: Rc::new(|file, name, _| config::load_from(file, name)), service: None }
+        let load: Load = Rc::new(|file, name, _| config::load_from(file, name));
+        Self { name: "mlvpn", load, service: None, confinement: Confinement::Sealed }
     }
 }
 

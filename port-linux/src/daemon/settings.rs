@@ -23,6 +23,8 @@ use super::peer_engine::PEER_LINKS;
 use super::server::{Credentials, PeerSettings, Server};
 use crate::clock;
 use crate::config::{self, Config, DeviceKind, Link, Mode, Protocol, Secret, USUAL_PATH_MTU};
+use crate::privilege::{LinkGrants, Orders};
+use crate::roles::Plan;
 use crate::script::ScriptEnvironment;
 use crate::socket::Family;
 
@@ -202,7 +204,7 @@ pub(super) fn rules(config: &Config, place_of: impl Fn(&str) -> Option<LinkId>) 
 }
 
 /// What the status command is told, as written in the configuration.
-pub(super) fn script_environment(config: &Config) -> ScriptEnvironment {
+fn script_environment(config: &Config) -> ScriptEnvironment {
     fn text(value: Option<impl ToString>) -> String {
         value.map(|value| value.to_string()).unwrap_or_default()
     }
@@ -218,6 +220,19 @@ pub(super) fn script_environment(config: &Config) -> ScriptEnvironment {
         ip4_routes: list(&general.ip4_routes),
         ip6_routes: list(&general.ip6_routes),
     }
+}
+
+/// What the monitor takes from the configuration; `follows_devices`: interfaces may have other names than the kernel's.
+pub(super) fn orders(config: &Config, follows_devices: bool) -> Orders {
+    let is_client_of_two = config.general.protocol == Protocol::Two && config.general.mode == Mode::Client;
+    let servers = config.peers.iter().filter(|_| is_client_of_two);
+    let links = LinkGrants {
+        links: config.links.clone(),
+        servers: servers.map(|peer| (peer.remotehost.clone(), peer.remoteport)).collect(),
+        follows_devices,
+        mark: None,
+    };
+    Orders { environment: script_environment(config), links, plan: Plan::of(config, !follows_devices) }
 }
 
 /// What the configuration asks for and this version does not do, each in a sentence for the log.

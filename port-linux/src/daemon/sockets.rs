@@ -11,15 +11,14 @@ use mlvpn_core::words::time::Instant;
 
 use super::engine::Engine;
 use super::links::{Failure, LinkPort, Loudness};
-use super::resolver::{self, Addresses, Resolver};
 use super::settings;
 use super::worker::{Worker, link_token};
 use crate::config::USUAL_PATH_MTU;
 use crate::log::Topic;
 use crate::netlink::Change;
-use crate::privilege::Request;
-use crate::reactor::{Interest, Token};
-use crate::socket::{LinkSocket, outgoing_mtu};
+use crate::privilege::{LinkOrder, Mtu, OpenedLink, Refused, Request};
+use crate::reactor::Interest;
+use crate::script::LinkName;
 use crate::{clock, log_debug, log_info, log_warn};
 
 impl Worker {
@@ -52,35 +51,62 @@ impl Worker {
         }
     }
 
-    /// Opens a link whose addresses are written as such, and has the others' names resolved.
+    /// Has the monitor open a link, which may take as long as resolving a name takes.
     pub(super) fn open_link(&mut self, index: usize, now: Instant) {
-        let serial = self.questions.wrapping_add(1);
-        self.questions = serial;
+        let serial = self.next_serial();
+        let server = u16::try_from(self.failover.active).unwrap_or(u16::MAX);
         let Some(port) = self.links.get_mut(index).and_then(Option::as_mut) else { return };
-        let question = port.question(index, serial);
-        if let Some(addresses) = resolver::literal(&question) {
-            return self.open_at(index, addresses, now);
-        }
-        match self.resolver() {
-            Ok(resolver) => resolver.ask(question),
-            Err(why) => {
-                let why = format!("cannot start the resolver: {why}");
-                return self.fail_link(index, Failure::Name, &why, now);
-            }
-        }
-        if let Some(port) = self.links.get_mut(index).and_then(Option::as_mut) {
-            port.wait_for_answer(serial);
+        let Some(link) = LinkName::new(&port.config.name) else { return };
+        let address = port.config.bindhost.as_ref().filter(|_| port.config.takes_address);
+        let address = address.and_then(|address| address.parse().ok());
+        let order = LinkOrder { serial, link, server, device: port.config.bindinterface, address };
+        match self.monitor.ask(&Request::OpenLink(order)) {
+            Ok(()) => port.wait_for_answer(serial),
+            Err(_) if port.socket().is_some() => port.doubt_name(now),
+            Err(why) => self.fail_link(index, Failure::Local, &format!("cannot be opened now: {why}"), now),
         }
     }
 
-    fn open_at(&mut self, index: usize, addresses: Addresses, now: Instant) {
+    /// A number no question to the monitor had so far.
+    pub(super) fn next_serial(&mut self) -> u64 {
+        self.serial = self.serial.wrapping_add(1);
+        self.serial
+    }
+
+    /// Takes what the monitor opened for a link, or the reason why not.
+    pub(super) fn take_link(&mut self, serial: u64, outcome: Result<OpenedLink, Refused>, now: Instant) {
+        let asked = |port: &mut Option<LinkPort>| port.as_mut().is_some_and(|port| port.takes_answer(serial));
+        let Some(index) = self.links.iter_mut().position(asked) else { return };
+        if let Some(port) = self.links.get_mut(index).and_then(Option::as_mut)
+            && port.socket().is_some()
+        {
+            port.doubt_name(now);
+            match outcome {
+                Ok(opened) if opened.ends.remote != port.remote() => {
+                    log_info!(Topic::Dns, "{}: its server has another address now", port.config.name);
+                    self.shut_link(index);
+                    self.open_at(index, opened, now);
+                }
+                Ok(_) => {}
+                Err(Refused::Name(why) | Refused::Local(why)) => {
+                    log_debug!(Topic::Dns, "{}: {why}; it stays as it is", port.config.name);
+                }
+            }
+            return;
+        }
+        match outcome {
+            Ok(opened) => self.open_at(index, opened, now),
+            Err(Refused::Name(why)) => self.fail_link(index, Failure::Name, &why, now),
+            Err(Refused::Local(why)) => self.fail_link(index, Failure::Local, &why, now),
+        }
+    }
+
+    fn open_at(&mut self, index: usize, opened: OpenedLink, now: Instant) {
         let Some(port) = self.links.get_mut(index).and_then(Option::as_mut) else { return };
-        let opened = port.open(addresses).map(|socket| {
-            let local = socket.local_addr();
-            (self.reactor.register(socket, link_token(index), Interest::Read), local)
-        });
-        match opened {
-            Ok((Ok(()), Ok(local))) => {
+        let socket = port.adopt(opened, now);
+        let registered = self.reactor.register(socket, link_token(index), Interest::Read);
+        match registered.and_then(|()| socket.local_addr()) {
+            Ok(local) => {
                 if port.announces(local.ip()) {
                     log_info!(Topic::Net, "{}: socket at {local}", port.config.name);
                 } else {
@@ -88,8 +114,20 @@ impl Worker {
                 }
                 self.join_link(index, now);
             }
-            Ok((Err(why), _) | (_, Err(why))) => self.close_link(index, Failure::Local, &why, now),
-            Err(why) => self.fail_link(index, Failure::Local, &why, now),
+            Err(why) => self.close_link(index, Failure::Local, &why, now),
+        }
+    }
+
+    /// Looks for silent peers where their names lead now.
+    pub(super) fn renew_names(&mut self, now: Instant) {
+        for index in 0..self.links.len() {
+            let Some(port) = self.links.get(index).and_then(Option::as_ref) else { continue };
+            if port.renew_at().is_none_or(|at| at > now) {
+                continue;
+            }
+            log_debug!(Topic::Dns, "{}: silent; its server's name is resolved again", port.config.name);
+            // The socket stays until there is a better one: the name server may be out of reach, and the server back.
+            self.open_link(index, now);
         }
     }
 
@@ -116,7 +154,7 @@ impl Worker {
         let Some(port) = self.links.get(index).and_then(Option::as_ref) else { return };
         let Some(socket) = port.socket() else { return };
         let remote = port.remote();
-        let mtu = outgoing_mtu(socket.address(), remote).ok().flatten().unwrap_or(u32::from(USUAL_PATH_MTU));
+        let mtu = socket.outgoing_mtu(remote).ok().flatten().unwrap_or(u32::from(USUAL_PATH_MTU));
         self.engine.open_link(LinkId::new(index), remote, u16::try_from(mtu).unwrap_or(u16::MAX), now);
         self.engine.handle_timeout(now);
         self.refresh_mtu();
@@ -136,33 +174,6 @@ impl Worker {
             log_debug!(Topic::Net, "{}: {why}", self.link_name(index));
         }
         self.engine.close_link(LinkId::new(index));
-    }
-
-    pub(super) fn resolver(&mut self) -> io::Result<&Resolver> {
-        if self.resolver.is_none() {
-            let resolver = Resolver::start()?;
-            self.reactor.register(&resolver, Token::Resolver, Interest::Read)?;
-            self.resolver = Some(resolver);
-        }
-        self.resolver.as_ref().ok_or_else(|| io::Error::other("no resolver"))
-    }
-
-    pub(super) fn read_resolver(&mut self) {
-        let now = clock::now();
-        while let Some(answer) = self.resolver.as_ref().and_then(Resolver::poll) {
-            if answer.link == usize::MAX {
-                self.failover.first = answer.found.ok().and_then(|found| found.remote);
-                continue;
-            }
-            let Some(port) = self.links.get_mut(answer.link).and_then(Option::as_mut) else { continue };
-            if !port.takes_answer(answer.serial) {
-                continue;
-            }
-            match answer.found {
-                Ok(addresses) => self.open_at(answer.link, addresses, now),
-                Err(why) => self.fail_link(answer.link, Failure::Name, &why, now),
-            }
-        }
     }
 
     pub(super) fn read_netlink(&mut self) -> io::Result<()> {
@@ -194,9 +205,10 @@ impl Worker {
 
     /// Computes the MTU from the open links and tells the engine and the device, unless the user fixed it.
     pub(super) fn refresh_mtu(&mut self) {
-        let open = self.links.iter().flatten().filter_map(|port| Some((port.socket()?.address(), port.remote())));
-        let paths = open.map(|(address, remote)| {
-            (outgoing_mtu(address, remote).ok().flatten().unwrap_or(u32::from(USUAL_PATH_MTU)), address.family)
+        let open = self.links.iter().flatten().filter_map(|port| Some((port.socket()?, port.remote())));
+        let paths = open.map(|(socket, remote)| {
+            let mtu = socket.outgoing_mtu(remote).ok().flatten().unwrap_or(u32::from(USUAL_PATH_MTU));
+            (mtu, socket.address().family)
         });
         let (config, configured) = (&self.config, self.config.general.mtu);
         match &mut self.engine {
@@ -221,7 +233,8 @@ impl Worker {
     pub(super) fn set_device_mtu(&mut self, mtu: u16) {
         log_info!(Topic::Tuntap, "mtu {mtu}");
         self.mtu = mtu;
-        if let Err(why) = self.monitor.ask(&Request::SetMtu(u32::from(mtu))) {
+        let asked = Mtu::new(mtu.into()).map(|mtu| self.monitor.ask(&Request::SetMtu(mtu)));
+        if let Some(Err(why)) = asked {
             log_warn!(Topic::Tuntap, "cannot set the mtu of {}: {why}", self.device.name());
         }
     }
@@ -234,8 +247,7 @@ impl Worker {
 
     /// What the link's path towards `remote` carries, in bytes.
     pub(super) fn mtu_of_path(&self, port: &LinkPort, remote: SocketAddr) -> u16 {
-        let address = port.socket().map(LinkSocket::address);
-        let mtu = address.and_then(|address| outgoing_mtu(address, Some(remote)).ok().flatten());
+        let mtu = port.socket().and_then(|socket| socket.outgoing_mtu(Some(remote)).ok().flatten());
         u16::try_from(mtu.unwrap_or(u32::from(USUAL_PATH_MTU))).unwrap_or(u16::MAX)
     }
 

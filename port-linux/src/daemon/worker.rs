@@ -16,13 +16,13 @@ use super::live::Live;
 use super::outbox::Outbox;
 use super::quota::Quotas;
 use super::reload::Source;
-use super::resolver::Resolver;
 use super::service::{InterfaceState, LinkChange, Occasion, Service};
 use super::settings;
+use crate::clock;
 use crate::config::Config;
 use crate::device::TunDevice;
 use crate::interface::InterfaceName;
-use crate::log::{RateLimit, Topic};
+use crate::log::RateLimit;
 use crate::netlink::Netlink;
 use crate::offload::cut::Cutter;
 use crate::privilege::{Monitor, Request};
@@ -30,7 +30,6 @@ use crate::reactor::{Batch, Event, Interest, Reactor, Signal, Token};
 use crate::socket::incoming::Inbox;
 use crate::status::{Happening, Meter, Ticks};
 use crate::title::ProcessTitle;
-use crate::{clock, log_info};
 
 /// Packets there are, at 1,664 bytes each: those held for order, of a server's peers together, those that wait for a
 /// link, and those in hand. Memory is used only as far as packets are.
@@ -58,8 +57,8 @@ pub(super) struct Worker {
     pub(super) is_reading_device: bool,
     pub(super) netlink: Netlink,
     pub(super) monitor: Monitor,
-    pub(super) resolver: Option<Resolver>,
-    pub(super) questions: u64,
+    /// What the monitor was asked last.
+    pub(super) serial: u64,
     pub(super) title: Option<(ProcessTitle, String)>,
     /// What the device handed over joined; none where it hands over packets.
     pub(super) cutter: Option<Cutter>,
@@ -108,15 +107,10 @@ pub(super) struct Facts {
 }
 
 impl Worker {
-    /// Opens the device and everything else that needs rights. Links open in [`Worker::run`].
-    pub(super) fn start(config: Config, source: Source, monitor: Monitor) -> Result<Self, Box<dyn std::error::Error>> {
+    /// Opens what needs to be found by a path or takes rights. Links open in [`Worker::run`].
+    pub(super) fn start(config: Config, source: Source, monitor: Monitor, device: TunDevice) -> io::Result<Self> {
         let now = clock::now();
         let mtu = config.general.mtu.unwrap_or_else(|| config.usual_inner_mtu());
-        let general = &config.general;
-        let create = if general.offload { TunDevice::create_offloading } else { TunDevice::create };
-        let device = create(general.interface_name.as_str(), general.tuntap, u32::from(mtu))?;
-        log_info!(Topic::Tuntap, "created {} interface {}", device.kind(), device.name());
-        monitor.ask(&Request::NameDevice(device.name()))?;
         let reactor = Reactor::new()?;
         let netlink = Netlink::open()?;
         reactor.register(&device, Token::Device, Interest::Read)?;
@@ -133,8 +127,7 @@ impl Worker {
             is_reading_device: true,
             netlink,
             monitor,
-            resolver: None,
-            questions: 0,
+            serial: 0,
             title: None,
             outbox: Outbox::new(),
             inbox: Inbox::new(),
@@ -193,6 +186,7 @@ impl Worker {
             now = clock::now();
             self.engine.handle_timeout(now);
             self.follow_quotas(now);
+            self.renew_names(now);
             self.open_due_links(now);
             self.pump(now)?;
             self.finish_cutting(now)?;
@@ -203,7 +197,8 @@ impl Worker {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let retries = self.links.iter().flatten().filter_map(LinkPort::retry_at);
+        let ports = || self.links.iter().flatten();
+        let retries = ports().filter_map(LinkPort::retry_at).chain(ports().filter_map(LinkPort::renew_at));
         let service = self.service.as_ref().and_then(|service| service.deadline());
         let ticks = self.ticks.as_ref().map(Ticks::deadline);
         let others = service.into_iter().chain(ticks).chain(self.quota_deadline());
@@ -221,7 +216,6 @@ impl Worker {
             }
             Event::Ready { token: Token::Netlink, .. } => self.read_netlink()?,
             Event::Ready { token: Token::Monitor, .. } => self.read_monitor()?,
-            Event::Ready { token: Token::Resolver, .. } => self.read_resolver(),
             Event::Ready { token: Token::Service, readiness } => self.serve(Occasion::Ready(readiness)),
             Event::Ready { .. } => {}
         }

@@ -4,7 +4,7 @@
 //!
 //! When to send is the engine's business: what it hands out may leave now.
 
-use super::{Family, LinkSocket, SendError, classify, route_mtu};
+use super::{Family, LinkSocket, SendError, classify};
 use crate::sys::{self, Control, MESSAGES_PER_CALL, Message};
 use mlvpn_core::words::ecn::Ecn;
 use nix::errno::Errno;
@@ -72,7 +72,7 @@ impl LinkSocket {
             };
         }
         if let (SendError::TooLong { path_mtu }, Some(first)) = (&mut error, datagrams.first()) {
-            *path_mtu = route_mtu(&self.address, first.to).ok();
+            *path_mtu = self.path_mtu(first.to).ok();
         }
         Err(error)
     }

@@ -58,7 +58,7 @@ fn check_calls(daemon: &mlvpn_tests::daemon::Daemon, environment: &str) {
     }
 }
 
-/// The worker is the unprivileged user and has, and can get, no right of root's.
+/// The worker is the unprivileged user and has, and can get, no right of root's, no file, and few system calls.
 fn check_rights(daemon: &mlvpn_tests::daemon::Daemon) {
     let user = User::from_name(UNPRIVILEGED_USER).expect("a user database").expect("the user");
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.worker())).expect("it runs");
@@ -70,6 +70,13 @@ fn check_rights(daemon: &mlvpn_tests::daemon::Daemon) {
         assert_eq!(line(set), "0000000000000000", "{set}");
     }
     assert_eq!(line("NoNewPrivs:"), "1");
+    if cfg!(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")) {
+        assert_eq!(line("Seccomp:"), "2");
+    }
+    let root = format!("/proc/{}/root", daemon.worker());
+    assert_eq!(fs::read_dir(&root).expect("root may look").count(), 0, "its root directory is empty");
+    let name = fs::read_link(&root).expect("root may look");
+    assert!(name.to_string_lossy().ends_with(" (deleted)"), "{} can be filled", name.display());
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod peers;
 mod policies;
 mod protocol2;
 mod reload;
+mod roles;
 
 use mlvpn_tests::configuration::{Configuration, Family};
 use mlvpn_tests::daemon::Daemon;

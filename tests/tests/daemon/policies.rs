@@ -42,6 +42,7 @@ fn a_used_up_link_carries_no_data_even_after_a_restart_until_a_reload_allows_it_
     );
     let both = start_both(&network, &(client.clone(), server.clone()));
     both.0.expect_calls(&["rtun_up l1", "rtun_up l2", "tuntap_up"]);
+    both.1.expect_calls(&["tuntap_up"]);
     let address = |side| tunnel_address(side, Family::V4);
     let up = Stream::open(&network.client, &network.server, address(Side::Server));
     let down = Stream::open(&network.server, &network.client, address(Side::Client));

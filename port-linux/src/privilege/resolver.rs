@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! Names become addresses on a thread of their own: the system's resolver blocks for seconds when a link is down, and
-//! packets must not wait for it.
+//! Names become addresses on a thread of the monitor's: the system's resolver blocks for seconds when a link is down,
+//! and nothing else may wait for it. The worker cannot ask it, having no files to read and no name server to talk to.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-/// A name to resolve for a link.
+/// Questions that may wait: two for each link there can be, so that only a worker gone wild fills it.
+const MOST_WAITING: usize = 128;
+
+/// Names to resolve, and what for.
 #[derive(Clone, Debug)]
-pub(super) struct Question {
-    /// The link's place.
-    pub(super) link: usize,
-    /// Set anew with each question of a link, so that an answer to an outdated one is known.
-    pub(super) serial: u64,
-    /// Where the link binds, if to an address.
+pub(super) struct Question<P> {
+    /// What the addresses are for.
+    pub(super) purpose: P,
+    /// Where a link binds, if to an address.
     pub(super) local: Option<String>,
     /// Where its peer is, if known.
     pub(super) remote: Option<(String, u16)>,
@@ -26,10 +27,9 @@ pub(super) struct Question {
 
 /// The addresses of a [`Question`].
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) link: usize,
-    pub(super) serial: u64,
-    pub(super) found: Result<Addresses, String>,
+pub(super) struct Found<P> {
+    pub(super) purpose: P,
+    pub(super) addresses: Result<Addresses, String>,
 }
 
 /// A link's two ends, of one IP version.
@@ -41,53 +41,53 @@ pub(super) struct Addresses {
 
 /// The thread and the line to it. It ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct Resolver {
-    questions: Sender<Question>,
-    answers: Receiver<Answer>,
+pub(super) struct Resolver<P> {
+    questions: SyncSender<Question<P>>,
+    found: Receiver<Found<P>>,
     wake: Arc<EventFd>,
 }
 
-impl Resolver {
+impl<P: Send + 'static> Resolver<P> {
     /// Starts the thread.
     pub(super) fn start() -> io::Result<Self> {
-        let (questions, asked) = channel::<Question>();
-        let (answer, answers) = channel();
+        let (questions, asked) = sync_channel::<Question<P>>(MOST_WAITING);
+        // What was asked is bounded, and so is what was found.
+        let (answer, found) = sync_channel(MOST_WAITING);
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
         let waker = Arc::clone(&wake);
         thread::Builder::new().name("resolver".to_owned()).spawn(move || {
             for question in asked {
-                let found = resolve(&question);
-                let sent = answer.send(Answer { link: question.link, serial: question.serial, found });
+                let addresses = resolve(&question);
+                let sent = answer.send(Found { purpose: question.purpose, addresses });
                 if sent.is_err() || waker.write(1).is_err() {
                     break;
                 }
             }
         })?;
-        Ok(Self { questions, answers, wake })
+        Ok(Self { questions, found, wake })
     }
 
-    /// Asks; the answer comes later.
-    pub(super) fn ask(&self, question: Question) {
-        // The thread ends only after this end is dropped.
-        let _ = self.questions.send(question);
+    /// Asks; what is found comes later. False when too much is asked already.
+    pub(super) fn ask(&self, question: Question<P>) -> bool {
+        self.questions.try_send(question).is_ok()
     }
 
-    /// The next answer, if one came.
-    pub(super) fn poll(&self) -> Option<Answer> {
-        // Zero is no error here: the answer may have been taken on an earlier wake.
+    /// What was found next, if anything.
+    pub(super) fn poll(&self) -> Option<Found<P>> {
+        // Zero is no error here: it may have been taken on an earlier wake.
         let _ = self.wake.read();
-        self.answers.try_recv().ok()
+        self.found.try_recv().ok()
     }
 }
 
-impl AsFd for Resolver {
+impl<P> AsFd for Resolver<P> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
     }
 }
 
 /// The addresses when both ends are written as addresses, so that nobody need be asked.
-pub(super) fn literal(question: &Question) -> Option<Addresses> {
+pub(super) fn literal<P>(question: &Question<P>) -> Option<Addresses> {
     let local = question.local.as_ref().map(|host| host.parse::<IpAddr>()).transpose().ok()?;
     let remote = question.remote.as_ref().map(|(host, port)| host.parse().map(|ip| SocketAddr::new(ip, *port)));
     let addresses = Addresses { local, remote: remote.transpose().ok()? };
@@ -104,7 +104,7 @@ impl Addresses {
     }
 }
 
-fn resolve(question: &Question) -> Result<Addresses, String> {
+fn resolve<P>(question: &Question<P>) -> Result<Addresses, String> {
     let look_up = |host: &str, port: u16| -> Result<Vec<SocketAddr>, String> {
         let found: Vec<_> = (host, port).to_socket_addrs().map_err(|why| format!("{host}: {why}"))?.collect();
         if found.is_empty() { Err(format!("{host}: has no address")) } else { Ok(found) }
@@ -124,13 +124,8 @@ fn resolve(question: &Question) -> Result<Addresses, String> {
 mod tests {
     use super::*;
 
-    fn question(local: Option<&str>, remote: Option<&str>) -> Question {
-        Question {
-            link: 0,
-            serial: 0,
-            local: local.map(str::to_owned),
-            remote: remote.map(|host| (host.to_owned(), 5080)),
-        }
+    fn question(local: Option<&str>, remote: Option<&str>) -> Question<u64> {
+        Question { purpose: 7, local: local.map(str::to_owned), remote: remote.map(|host| (host.to_owned(), 5080)) }
     }
 
     #[test]
@@ -152,16 +147,16 @@ mod tests {
     }
 
     #[test]
-    fn answers_come_through_the_thread_with_the_serial_asked() {
+    fn what_was_found_comes_through_the_thread_with_its_purpose() {
         let resolver = Resolver::start().expect("thread");
-        resolver.ask(Question { serial: 7, ..question(None, Some("127.0.0.1")) });
-        let answer = loop {
-            if let Some(answer) = resolver.poll() {
-                break answer;
+        assert!(resolver.ask(question(None, Some("127.0.0.1"))));
+        let found = loop {
+            if let Some(found) = resolver.poll() {
+                break found;
             }
             thread::yield_now();
         };
-        assert_eq!(answer.serial, 7);
-        assert_eq!(answer.found.expect("an address").remote, Some(([127, 0, 0, 1], 5080).into()));
+        assert_eq!(found.purpose, 7);
+        assert_eq!(found.addresses.expect("an address").remote, Some(([127, 0, 0, 1], 5080).into()));
     }
 }
