@@ -14,6 +14,7 @@ pub mod daemon;
 pub mod demo;
 pub mod device;
 pub mod diagnostics;
+pub mod filter;
 pub mod interface;
 pub mod keys;
 #[cfg(feature = "full")]

@@ -703,6 +703,21 @@ fn too_many_links_are_refused() {
 }
 
 #[test]
+fn a_filter_that_is_not_understood_is_named_with_its_column_and_left_out() {
+    for (line, report) in [
+        ("dsl1 = \"udp port 5060 or vlan 3\"", "column 26: \"vlan\" is not supported"),
+        ("dsl1 = udp portt 5060", "column 12: \"portt\" is not understood here"),
+        ("  dsl1 =   \"host\" vpn.example.net", "column 19: \"vpn.example.net\" is no address"),
+        ("dsl1 = \"udp and\"", "column 16: the expression ends in the middle"),
+    ] {
+        let (config, reports) = accept(&format!("{CLIENT}[filters]\ndsl1 = icmp\n{line}\n"));
+        assert_eq!(config.filters.len(), 1, "{line}");
+        let expected = format!("warning: f:9: [filters] dsl1: {report}; packets are not filtered by this; ");
+        assert!(reports.len() == 1 && reports[0].starts_with(&expected), "{line}: {reports:?}, not {expected}");
+    }
+}
+
+#[test]
 fn more_filters_than_2_3_5_has_room_for_are_ignored() {
     let (config, reports) = accept(&format!("{CLIENT}[filters]\n{}", "dsl1 = icmp\n".repeat(300)));
     assert_eq!(config.filters.len(), 255);

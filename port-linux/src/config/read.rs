@@ -13,6 +13,7 @@ use super::secret::Secret;
 use super::types::{Filter, General, Link, MAX_FILTERS, MAX_LINK_NAME_BYTES, MAX_LINKS, Mode, Protocol};
 use super::values::SectionReader;
 use super::{Config, checks, classes, peers, protocol};
+use crate::filter::{self, Fault};
 use crate::interface::InterfaceName;
 use crate::script::LinkName;
 use mlvpn_core::words::policy::Limits;
@@ -295,7 +296,15 @@ fn filters(file: &Arc<str>, document: &Document, links: &[Link], reports: &mut R
                 continue;
             }
             let expression = entry.text().to_string();
-            filters.push(Filter { link: entry.key.clone(), expression, line: entry.line });
+            match filter::compile(&expression) {
+                Ok(steps) => filters.push(Filter { link: entry.key.clone(), expression, steps, line: entry.line }),
+                // As 2.3.5 goes on without a filter it does not understand.
+                Err(Fault { at, message, advice }) => {
+                    let column = entry.column_of(at);
+                    let message = format!("column {column}: {message}; packets are not filtered by this");
+                    reports.push(say(Report::warning(file, message, advice)));
+                }
+            }
         }
     }
     filters

@@ -9,6 +9,7 @@ mod control;
 mod delivery;
 mod engine;
 mod failover;
+mod filters;
 mod links;
 mod options;
 mod outbox;

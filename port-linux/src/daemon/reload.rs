@@ -9,6 +9,7 @@ use mlvpn_core::words::time::Instant;
 
 use super::engine::Engine;
 use super::failover::Failover;
+use super::filters::Filters;
 use super::options::RunOptions;
 use super::service::Load;
 use super::settings;
@@ -120,6 +121,7 @@ impl Worker {
         }
         self.follow_rules();
         self.forget_links();
+        self.filters = Filters::new(&self.config, |name| self.place_of(name));
         self.refresh_mtu();
         self.show_title();
         self.pump(now)?;

@@ -223,16 +223,13 @@ pub(super) fn script_environment(config: &Config) -> ScriptEnvironment {
 /// What the configuration asks for and this version does not do, each in a sentence for the log.
 pub(super) fn not_yet_served(config: &Config) -> Vec<&'static str> {
     let mut sentences = Vec::new();
-    if !config.filters.is_empty() {
-        sentences.push("[filters] are read but not applied by this version: every packet is shared among the links");
-    }
     if config.general.control_unix_path.is_some() || config.general.control_bind_port.is_some() {
         sentences.push("the control socket is not served by this version; the log and the process title show states");
     }
     sentences
 }
 
-fn medium(kind: DeviceKind) -> Medium {
+pub(super) fn medium(kind: DeviceKind) -> Medium {
     match kind {
         DeviceKind::Tun => Medium::Ip,
         DeviceKind::Tap => Medium::Ethernet,

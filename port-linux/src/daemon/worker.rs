@@ -11,6 +11,7 @@ use mlvpn_core::words::time::{Duration, Instant};
 use super::delivery::Delivery;
 use super::engine::{Engine, WINDOW};
 use super::failover::Failover;
+use super::filters::Filters;
 use super::links::LinkPort;
 use super::outbox::Outbox;
 use super::quota::Quotas;
@@ -69,6 +70,7 @@ pub(super) struct Worker {
     pub(super) trouble: RateLimit,
     pub(super) failover: Failover,
     pub(super) quotas: Quotas,
+    pub(super) filters: Filters,
     /// How many engines there were: a client's engines are numbered.
     pub(super) engines: u16,
     /// The device's MTU, in bytes.
@@ -135,6 +137,7 @@ impl Worker {
             trouble: RateLimit::new(Duration::from_secs(10)),
             failover: Failover::default(),
             quotas: Quotas::open(config.general.quota_file.as_deref())?,
+            filters: Filters::default(),
             engines: 0,
             mtu,
             is_ending: false,
@@ -163,6 +166,7 @@ impl Worker {
             self.add_link(link, now);
         }
         self.follow_rules();
+        self.filters = Filters::new(&self.config, |name| self.place_of(name));
         self.show_title();
         let carried = self.carry();
         let ended = carried.and(self.say_goodbye());

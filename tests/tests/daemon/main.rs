@@ -6,6 +6,7 @@ mod both_protocols;
 mod bulk;
 mod carry;
 mod ending;
+mod filters;
 mod mistakes;
 mod packets;
 mod peers;

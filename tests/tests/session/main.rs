@@ -4,6 +4,7 @@
 mod basics;
 mod clocks;
 mod crowd;
+mod filters;
 mod goodbyes;
 mod links;
 mod paths;
