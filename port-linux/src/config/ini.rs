@@ -319,6 +319,11 @@ fn join(raw: &str) -> Zeroizing<String> {
     joined
 }
 
+/// The comment of a line, with its `#`.
+pub(crate) fn comment(line: &str) -> Option<&str> {
+    line.get(Marks::of(line).end..).filter(|comment| !comment.is_empty())
+}
+
 /// Where a line's meaning changes.
 struct Marks {
     /// Where the comment begins, or the line's length.
