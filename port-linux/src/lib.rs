@@ -21,6 +21,7 @@ pub mod keys;
 pub mod lab;
 pub mod log;
 pub mod netlink;
+pub mod notify;
 pub mod offload;
 pub mod privilege;
 pub mod reactor;

@@ -57,6 +57,13 @@ impl Source {
 impl Worker {
     /// Follows the configuration that was opened. One that has errors changes nothing.
     pub(super) fn reload(&mut self, opened: &Opened, now: Instant) {
+        self.notifier.reloading();
+        self.read_again(opened, now);
+        // Refused or followed, the reload is over.
+        self.notifier.ready();
+    }
+
+    fn read_again(&mut self, opened: &Opened, now: Instant) {
         let protocol = self.config.general.protocol;
         let (newer, warnings) = match self.source.read(&opened.config, &|path| opened.open(path), protocol) {
             Ok(loaded) => loaded,

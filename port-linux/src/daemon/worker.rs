@@ -24,6 +24,7 @@ use crate::device::TunDevice;
 use crate::interface::InterfaceName;
 use crate::log::{RateLimit, Topic};
 use crate::netlink::Netlink;
+use crate::notify::Notifier;
 use crate::offload::cut::Cutter;
 use crate::privilege::{Monitor, Request};
 use crate::reactor::{Batch, Event, Interest, Reactor, Signal, Token};
@@ -71,6 +72,7 @@ pub(super) struct Worker {
     pub(super) failover: Failover,
     pub(super) quotas: Quotas,
     pub(super) filters: Filters,
+    pub(super) notifier: Notifier,
     /// How many engines there were: a client's engines are numbered.
     pub(super) engines: u16,
     /// The device's MTU, in bytes.
@@ -138,6 +140,7 @@ impl Worker {
             failover: Failover::default(),
             quotas: Quotas::open(config.general.quota_file.as_deref())?,
             filters: Filters::default(),
+            notifier: Notifier::from_environment(clock::now()),
             engines: 0,
             mtu,
             is_ending: false,
@@ -168,7 +171,9 @@ impl Worker {
         self.follow_rules();
         self.filters = Filters::new(&self.config, |name| self.place_of(name));
         self.show_title();
+        self.notifier.ready();
         let carried = self.carry();
+        self.notifier.stopping();
         let ended = carried.and(self.say_goodbye());
         self.save_usage();
         self.tell_service();
@@ -187,6 +192,7 @@ impl Worker {
                 self.handle(event)?;
             }
             now = clock::now();
+            self.notifier.handle_timeout(now);
             self.engine.handle_timeout(now);
             self.follow_quotas(now);
             self.open_due_links(now);
@@ -203,7 +209,8 @@ impl Worker {
         let service = self.service.as_ref().and_then(|service| service.deadline());
         let ticks = self.ticks.as_ref().map(Ticks::deadline);
         let others = service.into_iter().chain(ticks).chain(self.quota_deadline());
-        retries.chain(self.engine.deadline()).chain(self.failover.deadline()).chain(others).min()
+        let own = self.notifier.deadline();
+        retries.chain(self.engine.deadline()).chain(self.failover.deadline()).chain(others).chain(own).min()
     }
 
     fn handle(&mut self, event: Event) -> io::Result<()> {

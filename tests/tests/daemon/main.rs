@@ -13,6 +13,7 @@ mod peers;
 mod policies;
 mod protocol2;
 mod reload;
+mod supervised;
 
 use mlvpn_tests::configuration::{Configuration, Family};
 use mlvpn_tests::daemon::Daemon;
