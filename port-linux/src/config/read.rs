@@ -45,6 +45,7 @@ pub(crate) fn config(file: &Arc<str>, document: &Document, reports: &mut Reports
     let filters = filters(file, document, &links, reports);
     let config = Config { general: general?, links, peers, classes, filters };
     checks::sockets(file, document, &config, reports);
+    checks::addresses(file, document, &config, reports);
     checks::mtu(file, document, &config, reports);
     checks::cleartext(file, document, &config, reports);
     Some(config)
@@ -134,6 +135,11 @@ fn links(file: &Arc<str>, document: &Document, above: &Above<'_>, reports: &mut 
             reports.push(at(Report::warning(file, "the section is empty and is ignored", advice)));
             continue;
         }
+        if names_links(section, document, above.protocol) {
+            let message = "its options are names of links, so that it seems to hold filters";
+            reports.push(at(Report::error(file, message, "call it [filters]")));
+            continue;
+        }
         if links.len() == MAX_LINKS {
             let message = format!("more than {MAX_LINKS} links");
             reports.push(at(Report::error(file, message, "remove links")));
@@ -146,6 +152,15 @@ fn links(file: &Arc<str>, document: &Document, above: &Above<'_>, reports: &mut 
         reports.push(Report::warning(file, "no link", "add a section for each internet link, like [dsl1]"));
     }
     links
+}
+
+/// Whether every option of a section is the name of a link, and none is one of a link's.
+fn names_links(section: &Section, document: &Document, protocol: Protocol) -> bool {
+    let names_link = |key: &str| {
+        options::find(SectionKind::Link, key).is_none()
+            && document.section(key).is_some_and(|section| is_link(section, protocol))
+    };
+    !section.entries.is_empty() && section.entries.iter().all(|entry| names_link(&entry.key))
 }
 
 fn is_link(section: &Section, protocol: Protocol) -> bool {

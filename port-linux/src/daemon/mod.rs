@@ -4,6 +4,7 @@
 //! Two processes. The monitor keeps root's rights, runs the status command and opens the configuration; the worker holds
 //! the device, the sockets and the engine, and handles everything the network sends with as few rights as it needs.
 
+mod advice;
 mod client;
 mod control;
 mod delivery;
@@ -83,6 +84,7 @@ fn start(options: &RunOptions, variant: Variant, config: Config, warnings: &[Rep
     for report in warnings {
         log_warn!(Topic::Config, "{report}");
     }
+    advice::look_at_clock();
     for option in settings::not_yet_served(&config) {
         log_warn!(Topic::Config, "{option}");
     }

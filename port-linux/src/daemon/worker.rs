@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use mlvpn_core::memory::pool::Pool;
 use mlvpn_core::words::time::{Duration, Instant};
 
+use super::advice::Advice;
 use super::delivery::Delivery;
 use super::engine::{Engine, WINDOW};
 use super::failover::Failover;
@@ -73,6 +74,7 @@ pub(super) struct Worker {
     pub(super) quotas: Quotas,
     pub(super) filters: Filters,
     pub(super) notifier: Notifier,
+    pub(super) advice: Advice,
     /// How many engines there were: a client's engines are numbered.
     pub(super) engines: u16,
     /// The device's MTU, in bytes.
@@ -141,6 +143,7 @@ impl Worker {
             quotas: Quotas::open(config.general.quota_file.as_deref())?,
             filters: Filters::default(),
             notifier: Notifier::from_environment(clock::now()),
+            advice: Advice::default(),
             engines: 0,
             mtu,
             is_ending: false,
@@ -199,6 +202,7 @@ impl Worker {
             self.pump(now)?;
             self.finish_cutting(now)?;
             self.watch_servers(now)?;
+            self.advise(now);
             self.tell_service();
         }
         Ok(())
@@ -209,7 +213,7 @@ impl Worker {
         let service = self.service.as_ref().and_then(|service| service.deadline());
         let ticks = self.ticks.as_ref().map(Ticks::deadline);
         let others = service.into_iter().chain(ticks).chain(self.quota_deadline());
-        let own = self.notifier.deadline();
+        let own = self.notifier.deadline().into_iter().chain(self.advice.deadline());
         retries.chain(self.engine.deadline()).chain(self.failover.deadline()).chain(others).chain(own).min()
     }
 

@@ -5,6 +5,7 @@ mod addresses;
 mod both_protocols;
 mod bulk;
 mod carry;
+mod disagreements;
 mod ending;
 mod filters;
 mod mistakes;
