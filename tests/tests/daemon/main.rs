@@ -14,6 +14,7 @@ mod peers;
 mod policies;
 mod protocol2;
 mod reload;
+mod soak;
 mod supervised;
 
 use mlvpn_tests::configuration::{Configuration, Family};
