@@ -33,6 +33,13 @@ pub enum Invocation {
         /// The configuration's file.
         path: PathBuf,
     },
+    /// Say a configuration in the other form, on standard output.
+    Convert {
+        /// The configuration's file, mlvpn.conf or OpenWrt's.
+        path: PathBuf,
+        /// `--tunnel`: which of several.
+        tunnel: Option<String>,
+    },
     /// Show a tunnel at work.
     Demo(DemoOptions),
     /// Make a key or derive one, on standard output.
@@ -113,6 +120,9 @@ fn invocation(matches: &ArgMatches) -> Result<Invocation, String> {
         Some(("bench", matches)) => Invocation::Bench(live::bench(matches)),
         Some(("version", _)) => Invocation::Print(version()),
         Some(("check", matches)) => Invocation::Check { path: value(matches, "FILE").unwrap_or_default() },
+        Some(("convert", matches)) => {
+            Invocation::Convert { path: value(matches, "FILE").unwrap_or_default(), tunnel: value(matches, "tunnel") }
+        }
         Some(("demo", matches)) => Invocation::Demo(DemoOptions {
             kernel: matches.get_flag("kernel"),
             links: value(matches, "links"),
@@ -163,6 +173,7 @@ pub fn command() -> Command {
         .args_conflicts_with_subcommands(false)
         .args(run_args())
         .subcommand(check_command())
+        .subcommand(convert_command())
         .subcommand(demo_command())
         .subcommands(key_commands())
         .subcommands(live::commands())
@@ -194,6 +205,15 @@ fn run_args() -> [Arg; 10] {
 fn check_command() -> Command {
     let file = Arg::new("FILE").required(true).value_parser(value_parser!(PathBuf)).help("Configuration file");
     Command::new("check").about("Say what is wrong with a configuration, without running it").arg(file)
+}
+
+fn convert_command() -> Command {
+    let file =
+        Arg::new("FILE").required(true).value_parser(value_parser!(PathBuf)).help("mlvpn.conf, or OpenWrt's file");
+    let tunnel = with_value("tunnel", "NAME", value_parser!(String)).help("Which of several tunnels of OpenWrt's file");
+    Command::new("convert")
+        .about("Print mlvpn.conf as OpenWrt's /etc/config/mlvpn, or that as mlvpn.conf")
+        .args([file, tunnel])
 }
 
 fn demo_command() -> Command {

@@ -17,6 +17,16 @@ pub fn now() -> Instant {
     Instant::from_micros(time.num_microseconds().unsigned_abs())
 }
 
+/// Microseconds since boot without sleep (`CLOCK_MONOTONIC`): what systemd tells reloads apart by, and nothing else.
+///
+/// # Panics
+/// Never: the clock always exists.
+#[must_use]
+pub fn monotonic_micros() -> u64 {
+    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("CLOCK_MONOTONIC always exists");
+    time.num_microseconds().unsigned_abs()
+}
+
 /// Seconds since 1970 by the wall clock, which may jump: for dates in the log and nothing else.
 ///
 /// # Panics

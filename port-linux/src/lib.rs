@@ -18,12 +18,14 @@ pub mod daemon;
 pub mod demo;
 pub mod device;
 pub mod diagnostics;
+pub mod filter;
 pub mod interface;
 pub mod keys;
 #[cfg(feature = "full")]
 pub mod lab;
 pub mod log;
 pub mod netlink;
+pub mod notify;
 pub mod offload;
 pub mod privilege;
 pub mod reactor;

@@ -23,6 +23,13 @@ fn main() -> ExitCode {
             Ok(false) => ExitCode::FAILURE,
             Err(error) => fail(&error.to_string()),
         },
+        Ok(Invocation::Convert { path, tunnel }) => {
+            match config::convert::run(&path, tunnel.as_deref(), &mut Diagnostics, &mut io::stdout()) {
+                Ok(true) => ExitCode::SUCCESS,
+                Ok(false) => ExitCode::FAILURE,
+                Err(error) => fail(&error.to_string()),
+            }
+        }
         Ok(Invocation::Keys(command)) => match command.run_in_shell(&mut Diagnostics) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error.to_string()),

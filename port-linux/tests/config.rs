@@ -285,6 +285,20 @@ fn oddities_of_links_are_warnings() {
 }
 
 #[test]
+fn two_links_of_one_address_are_said_to_take_one_way() {
+    let second = "[dsl2]\nremotehost = vpn.example.org\nremoteport = 5081\nbindhost = 192.0.2.1\n";
+    let client = CLIENT.replace("remoteport = 5080", "remoteport = 5080\nbindhost = 192.0.2.1");
+    let (_, reports) = accept(&format!("{client}{second}"));
+    let expected = "warning: f:11: [dsl2] bindhost: 192.0.2.1 is the address of [dsl1], too: both take the same way; give \
+                    each link the address of its own line, or its bindinterface";
+    assert_eq!(reports, [expected]);
+    let apart = second.replace("bindhost", "bindinterface = eth1\nbindhost");
+    assert_eq!(accept(&format!("{client}{apart}")).1, [""; 0]);
+    let any = format!("{client}{second}").replace("192.0.2.1", "0.0.0.0");
+    assert_eq!(accept(&any).1, [""; 0], "the system chooses");
+}
+
+#[test]
 fn what_2_3_5_stops_at_and_what_is_unsafe_is_an_error() {
     let bindport = "add the UDP port the server waits on, as bindport = 5080";
     let cases = [
@@ -333,6 +347,10 @@ fn what_2_3_5_stops_at_and_what_is_unsafe_is_an_error() {
         (
             format!("{CLIENT}[filters]\ndsl2 = icmp"),
             "f:8: [filters] dsl2: the filter is for a link that does not exist; the links are dsl1",
+        ),
+        (
+            format!("{CLIENT}[filter]\ndsl1 = \"udp port 5060\""),
+            "f:7: [filter] its options are names of links, so that it seems to hold filters; call it [filters]",
         ),
         (format!("{CLIENT}[dsl2\n"), "f:7: [dsl1] the section's closing ']' is missing; write it as [NAME]"),
     ];
@@ -701,6 +719,21 @@ fn too_many_links_are_refused() {
     let links: String = (0..33).map(|i| format!("[l{i}]\nremotehost = h\nremoteport = 1\n")).collect();
     let reports = refuse(&format!("[general]\nmode = client\npassword = {PASSWORD}\n{links}"));
     assert_eq!(reports, ["error: f:100: [l32] more than 32 links; remove links"]);
+}
+
+#[test]
+fn a_filter_that_is_not_understood_is_named_with_its_column_and_left_out() {
+    for (line, report) in [
+        ("dsl1 = \"udp port 5060 or vlan 3\"", "column 26: \"vlan\" is not supported"),
+        ("dsl1 = udp portt 5060", "column 12: \"portt\" is not understood here"),
+        ("  dsl1 =   \"host\" vpn.example.net", "column 19: \"vpn.example.net\" is no address"),
+        ("dsl1 = \"udp and\"", "column 16: the expression ends in the middle"),
+    ] {
+        let (config, reports) = accept(&format!("{CLIENT}[filters]\ndsl1 = icmp\n{line}\n"));
+        assert_eq!(config.filters.len(), 1, "{line}");
+        let expected = format!("warning: f:9: [filters] dsl1: {report}; packets are not filtered by this; ");
+        assert!(reports.len() == 1 && reports[0].starts_with(&expected), "{line}: {reports:?}, not {expected}");
+    }
 }
 
 #[test]

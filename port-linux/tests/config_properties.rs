@@ -118,9 +118,18 @@ fn link(number: usize) -> impl Strategy<Value = Link> {
 }
 
 fn filter() -> impl Strategy<Value = Filter> {
-    ("link-[01]", r"[a-z]([\[\]a-z0-9 =&<!#]{0,30}[a-z0-9])?").prop_map(|(link, expression)| Filter {
+    let expressions = [
+        "icmp",
+        "tcp[13] & 2 == 2",
+        "udp port 5060 or 5061",
+        "!tcp && len>=60",
+        "ip[8]<5 and ip[1] & 0xfc = 184",
+        "host 10.0.0.1 and not (port 80 or 443)",
+    ];
+    ("link-[01]", proptest::sample::select(expressions.to_vec())).prop_map(|(link, expression)| Filter {
         link,
-        expression,
+        expression: expression.to_owned(),
+        steps: mlvpn::filter::compile(expression).expect("an expression"),
         line: 0,
     })
 }

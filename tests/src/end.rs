@@ -91,12 +91,17 @@ impl<const LINKS: usize, const WINDOW: usize, const SLOTS: usize> End<LINKS, WIN
 
     /// Hands a packet from the device to the engine. False, and nothing done, when engine or pool has no room.
     pub fn send(&mut self, bytes: &[u8]) -> bool {
+        self.send_over(bytes, &[])
+    }
+
+    /// The same with a packet that filters chose links for.
+    pub fn send_over(&mut self, bytes: &[u8], links: &[LinkId]) -> bool {
         if !self.tunnel.has_room() {
             return false;
         }
         let Some(slot) = self.pool.take() else { return false };
         assert!(self.pool.packet_mut(&slot).is_some_and(|packet| packet.copy_from(bytes)), "too long for a buffer");
-        self.tunnel.send(&mut self.pool, slot, self.now);
+        self.tunnel.send_over(&mut self.pool, slot, links, self.now);
         true
     }
 

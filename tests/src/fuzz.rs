@@ -23,7 +23,7 @@ use smoltcp::wire::{Ipv4Packet, Ipv6Packet};
 
 use crate::end::{self, End};
 pub use bus::{blobmsg, ubus};
-pub use port::{config, link_spec, monitor_request, netlink, trace};
+pub use port::{config, filter, link_spec, monitor_request, netlink, trace};
 pub use two::{control_block, session, two_messages};
 pub use uci::{quoted, uci};
 
@@ -31,7 +31,7 @@ pub use uci::{quoted, uci};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target of this module.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     ("classic_header", classic_header),
     ("classify_too_big", classify_too_big),
     ("engine", engine),
@@ -46,6 +46,7 @@ pub const TARGETS: [Target; 14] = [
     ("blobmsg", blobmsg),
     ("ubus", ubus),
     ("uci", uci),
+    ("filter", filter),
 ];
 
 /// A header that parses says all there is in its bytes but the unused bits.

@@ -133,6 +133,7 @@ fn frame_class(frame: &[u8], len: u16, key: &FlowKey) -> Class {
         kind: Kind::Other,
         ordered: true,
         is_urgent: false,
+        link: None,
     }
 }
 
@@ -208,6 +209,7 @@ impl Ip {
             kind,
             ordered: true,
             is_urgent: false,
+            link: None,
         }
     }
 }

@@ -345,6 +345,7 @@ mod tests {
     use crate::memory::pool::Pool;
     use crate::words::class::Kind;
     use crate::words::ecn::Ecn;
+    use crate::words::ids::LinkId;
 
     extern crate std;
 
@@ -362,6 +363,7 @@ mod tests {
             kind: Kind::Other,
             ordered: true,
             is_urgent: false,
+            link: None,
         }
     }
 
@@ -534,8 +536,9 @@ mod tests {
                 [(None, None, Ecn::NotEct, false), (Some((0, 0xffff)), Some(255), Ecn::Ect1, true)]
             {
                 let is_urgent = !ordered;
+                let link = (!ordered).then_some(LinkId::new(255));
                 let class =
-                    Class { flow: 0xdead_beef, ports, len: 1, protocol, dscp: 63, ecn, kind, ordered, is_urgent };
+                    Class { flow: 0xdead_beef, ports, len: 1, protocol, dscp: 63, ecn, kind, ordered, is_urgent, link };
                 bench.push(&class, millis(1_000_000));
                 let popped = bench.pop(millis(1_000_007)).unwrap();
                 assert_eq!(popped.class, class);

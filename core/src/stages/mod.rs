@@ -5,6 +5,7 @@ pub mod allow;
 pub mod clamp;
 pub mod classify;
 pub mod ecn;
+pub mod filter;
 pub mod ingress;
 pub mod open;
 pub mod reorder;

@@ -11,7 +11,7 @@ use crate::stages::reorder::{Reorder, Wait};
 use crate::stages::too_big;
 use crate::words::drops::{DropReason, Drops};
 use crate::words::ecn::Ecn;
-use crate::words::ids::{Medium, Order};
+use crate::words::ids::{LinkId, Medium, Order};
 use crate::words::limits::MAX_MTU;
 use crate::words::rules::Rules;
 use crate::words::time::Instant;
@@ -23,6 +23,8 @@ pub(super) struct Entry<'a> {
     pub(super) is_up: bool,
     /// What is done with classes of packets, if anything.
     pub(super) rules: Option<&'a Rules>,
+    /// The link a filter chose.
+    pub(super) link: Option<LinkId>,
 }
 
 /// Queues and reorder buffer of one tunnel: up to `WINDOW` packets each, in `DOMAINS` orders.
@@ -59,8 +61,8 @@ impl<const WINDOW: usize, const DOMAINS: usize> Bond<WINDOW, DOMAINS> {
         !self.ingress.is_full()
     }
 
-    /// Takes a packet from the device. One that is too big becomes the
-    /// answer to its sender.
+    /// Takes a packet from the device. One that is too big becomes the answer to its sender. One that a filter chose a link
+    /// for takes that, and its receiver does not hold it.
     pub(super) fn send<const SLOTS: usize>(
         &mut self,
         pool: &mut Pool<SLOTS>,
@@ -73,6 +75,8 @@ impl<const WINDOW: usize, const DOMAINS: usize> Bond<WINDOW, DOMAINS> {
             Ok(_) if !entry.is_up => self.drop_slot(pool, slot, DropReason::NoLink),
             Ok(mut class) => {
                 class.is_urgent = entry.rules.is_some_and(|rules| rules.action(&class).interactive);
+                class.ordered &= entry.link.is_none();
+                class.link = entry.link;
                 clamp(packet.as_mut_bytes(), self.medium, self.mtu);
                 if let Err(slot) = self.ingress.push(slot, &class, now) {
                     self.drop_slot(pool, slot, DropReason::QueueFull);

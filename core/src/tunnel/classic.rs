@@ -7,13 +7,14 @@ use crate::memory::classic::{AUTH_BODY, AUTH_OK_BODY, Kind};
 use crate::memory::pool::{Pool, Slot};
 use crate::stages::allow::is_allowed;
 use crate::stages::classify::FlowKey;
-use crate::stages::ingress::{CodelLaw, Popped};
+use crate::stages::ingress::{CodelLaw, Next, Popped};
 use crate::stages::open::{Opened, Opener};
 use crate::stages::reorder;
 use crate::stages::schedule::{Candidate, Scheduler};
 use crate::stages::seal::{Sealer, Ticket};
 use crate::state::flows::Flow;
 use crate::state::link::{Heard, Link, LinkSettings, Phase};
+use crate::words::class::Class;
 use crate::words::drops::{DropReason, Drops};
 use crate::words::ecn::Ecn;
 use crate::words::event::Event;
@@ -188,8 +189,22 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
     /// Takes a packet from the device. One that is too big comes back as an answer to its sender; see
     /// [`Tunnel::poll_deliver`].
     pub fn send<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot, now: Instant) {
+        self.send_over(pool, slot, &[], now);
+    }
+
+    /// As [`Tunnel::send`], a packet that filters chose these links for: it takes the first that is up. Whichever link it
+    /// takes then, its peer does not hold it to restore order.
+    pub fn send_over<const SLOTS: usize>(
+        &mut self,
+        pool: &mut Pool<SLOTS>,
+        slot: Slot,
+        links: &[LinkId],
+        now: Instant,
+    ) {
         let is_up = self.is_up();
-        self.bond.send(pool, slot, Entry { is_up, rules: None }, now);
+        let is_link_up = |id: &LinkId| self.link(*id).is_some_and(|link| link.phase() == Phase::Up);
+        let link = links.iter().copied().find(is_link_up);
+        self.bond.send(pool, slot, Entry { is_up, rules: None, link }, now);
     }
 
     /// Seals the next datagram into `out`, which should hold
@@ -226,15 +241,42 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
 
     /// The link of the next packet; none when nothing waits or no link takes it. Without any link what waits is dropped.
     fn choose<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>) -> Option<LinkId> {
-        let bytes = usize::from(self.bond.peek()?.class.len);
-        match self.candidates() {
-            Ok(candidates) => self.scheduler.choose(&candidates, bytes).map(LinkId::new),
-            Err(Refusal::Blocked) => None,
-            Err(Refusal::NoLink) => {
-                self.bond.drop_waiting(pool, DropReason::NoLink);
-                None
-            }
+        for _ in 0..=self.bond.bulk_groups() {
+            let Next { class, is_thin } = self.bond.peek()?;
+            let candidates = match self.filtered(&class) {
+                Some(candidate) => Ok(heapless::Vec::from_iter([candidate])),
+                None if !is_thin && self.waits_for_link(&class) => {
+                    self.bond.pass_over();
+                    continue;
+                }
+                None => self.candidates(),
+            };
+            return match candidates {
+                Ok(candidates) => self.scheduler.choose(&candidates, class.len.into()).map(LinkId::new),
+                Err(Refusal::Blocked) => None,
+                Err(Refusal::NoLink) => {
+                    self.bond.drop_waiting(pool, DropReason::NoLink);
+                    None
+                }
+            };
         }
+        None
+    }
+
+    /// The link a filter chose, while it is up and takes something.
+    fn filtered(&self, class: &Class) -> Option<Candidate> {
+        let id = class.link?;
+        let member = self.members.get(id.index())?.as_ref()?;
+        let rate_bytes_per_sec = member.link.settings().rate_bytes_per_sec;
+        let is_usable = !member.blocked && member.link.phase() == Phase::Up;
+        is_usable.then_some(Candidate { index: id.index(), rate_bytes_per_sec })
+    }
+
+    /// Whether the link a filter chose is up, and only its socket is full. Bulk waits for that; a thin packet had better
+    /// take another link than stand in everybody's way.
+    fn waits_for_link(&self, class: &Class) -> bool {
+        let member = class.link.and_then(|id| self.members.get(id.index())?.as_ref());
+        member.is_some_and(|member| member.blocked && member.link.phase() == Phase::Up)
     }
 
     /// The next of the links' own datagrams.

@@ -3,6 +3,7 @@
 //! protocol, so that no later stage looks into headers again.
 
 use crate::words::ecn::Ecn;
+use crate::words::ids::LinkId;
 
 /// A packet of at most this many bytes counts as small: it carries a voice frame, a game's move, a question to a name
 /// server or a key press, and eight of them take a link no longer than one full packet.
@@ -29,6 +30,8 @@ pub struct Class {
     pub ordered: bool,
     /// A rule says that somebody waits for the packet.
     pub is_urgent: bool,
+    /// The link a filter of the user's chose, which carries the packet as long as it is up.
+    pub link: Option<LinkId>,
 }
 
 /// What a packet does for its connection, as far as one packet tells.

@@ -87,7 +87,7 @@ mod tests {
 
     fn class(protocol: u8, ports: Option<(u16, u16)>, dscp: u8) -> Class {
         let (kind, ecn, protocol) = (Kind::Other, Ecn::NotEct, Some(protocol));
-        Class { flow: 1, ports, len: 100, protocol, dscp, ecn, kind, ordered: true, is_urgent: false }
+        Class { flow: 1, ports, len: 100, protocol, dscp, ecn, kind, ordered: true, is_urgent: false, link: None }
     }
 
     fn rule(protocol: u8, range: (u16, u16), link: usize) -> Rule {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! What no value alone can show: sockets that collide, datagrams that fragment, data anyone can read.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use mlvpn_core::words::limits::MIN_MTU_IPV6;
@@ -10,7 +11,7 @@ use super::ini::Document;
 use super::mtu::USUAL_PATH_MTU;
 use super::read::GENERAL;
 use super::report::{Report, Reports, quotable};
-use super::types::{Link, Protocol};
+use super::types::{Link, Mode, Protocol};
 
 /// Two links bound to the same address and port get each other's packets, or one of them none.
 pub(crate) fn sockets(file: &Arc<str>, document: &Document, config: &Config, reports: &mut Reports) {
@@ -23,6 +24,32 @@ pub(crate) fn sockets(file: &Arc<str>, document: &Document, config: &Config, rep
         let line = entry.map_or_else(|| section.map_or(1, |section| section.line), |entry| entry.line);
         reports.push(report.at(line).in_section(&link.name).about("bindport"));
     }
+}
+
+/// Two links of a client that leave from one address take one way, and no bandwidth adds up.
+pub(crate) fn addresses(file: &Arc<str>, document: &Document, config: &Config, reports: &mut Reports) {
+    if config.general.mode != Mode::Client {
+        return;
+    }
+    for (index, link) in config.links.iter().enumerate() {
+        let Some(host) = link.bindhost.as_deref().filter(|host| !is_wildcard(host)) else { continue };
+        let alike = |other: &&Link| {
+            other.bindhost == link.bindhost && other.bindinterface == link.bindinterface && !share_socket(other, link)
+        };
+        let Some(twin) = config.links[..index].iter().find(alike) else { continue };
+        let message =
+            format!("{} is the address of [{}], too: both take the same way", quotable(host), quotable(&twin.name));
+        let advice = "give each link the address of its own line, or its bindinterface";
+        let section = document.section(&link.name);
+        let entry = section.and_then(|section| section.entries.iter().find(|entry| entry.key == "bindhost"));
+        let line = entry.map_or_else(|| section.map_or(1, |section| section.line), |entry| entry.line);
+        let report = Report::warning(file, message, advice).at(line).in_section(&link.name);
+        reports.push(report.about("bindhost"));
+    }
+}
+
+fn is_wildcard(host: &str) -> bool {
+    host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified())
 }
 
 fn share_socket(a: &Link, b: &Link) -> bool {

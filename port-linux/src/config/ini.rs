@@ -71,6 +71,8 @@ pub struct Entry {
     pub line: u32,
     /// Where the key begins, in characters counted from 1.
     pub column: u32,
+    /// The column where `raw` begins.
+    raw_column: u32,
     /// What follows the `=`, quotes included; it may be the password, so it is wiped and never printed.
     raw: Zeroizing<String>,
     /// Whether `raw` is the value as it is: from a file whose quotes another reader has taken out.
@@ -86,7 +88,7 @@ impl std::fmt::Debug for Entry {
 impl Entry {
     /// An entry whose value stands as it is, quotes and spaces included.
     pub(crate) fn literal(key: &str, line: u32, value: Zeroizing<String>) -> Self {
-        Self { key: key.to_owned(), line, column: 1, raw: value, literal: true }
+        Self { key: key.to_owned(), line, column: 1, raw_column: 1, raw: value, literal: true }
     }
 
     /// The value as the manual means it: without the quotes and without spaces around it.
@@ -97,6 +99,21 @@ impl Entry {
         }
         let unquoted = Zeroizing::new(self.raw.replace('"', ""));
         Zeroizing::new(unquoted.trim_matches(BLANK).to_owned())
+    }
+
+    /// Where in its line a character of [`Entry::text`] stands, in characters counted from 1.
+    #[must_use]
+    pub fn column_of(&self, place: usize) -> u32 {
+        let characters = self.raw.chars().zip(self.raw_column..);
+        let counted = characters.filter(|(c, _)| self.literal || *c != '"');
+        let mut counted = counted.skip_while(|(c, _)| !self.literal && BLANK.contains(c)).map(|(_, at)| at);
+        // Behind the last character that is where the next would stand.
+        let mut next = self.raw_column;
+        for _ in 0..place {
+            next = counted.next().map_or(next, |at| at.saturating_add(1));
+        }
+        let len = self.text().chars().count();
+        counted.next().filter(|_| place < len).unwrap_or(next)
     }
 
     /// The value as 2.3.5 reads it: every space outside quotes is gone too. A tab is a character like any other.
@@ -236,6 +253,8 @@ impl Parser<'_> {
 
     fn entry(&mut self, body: &str, equals: usize, marks: &Marks, number: u32) -> Flow {
         let (before, raw) = (&body[..equals], &body[equals + 1..]);
+        let raw_column =
+            u32::try_from(body[..equals].chars().count()).map_or(u32::MAX, |before| before.saturating_add(2));
         let key = join(before).trim_matches(BLANK).to_owned();
         if !body.is_ascii() {
             self.warn(number, "a character is not ASCII; the line is ignored", "use ASCII characters only");
@@ -255,8 +274,14 @@ impl Parser<'_> {
         if let Some(report) = marks.fault(self.file, raw, takes_equals) {
             self.say(number, report.about(&key));
         }
-        let entry =
-            Entry { key, line: number, column: column(before), raw: Zeroizing::new(raw.to_owned()), literal: false };
+        let entry = Entry {
+            key,
+            line: number,
+            column: column(before),
+            raw_column,
+            raw: Zeroizing::new(raw.to_owned()),
+            literal: false,
+        };
         if entry.text().is_empty() || (marks.second_equals && !takes_equals) {
             return Flow::Go;
         }
@@ -292,6 +317,11 @@ fn join(raw: &str) -> Zeroizing<String> {
     let end = joined.trim_end_matches(' ').len();
     joined.truncate(end);
     joined
+}
+
+/// The comment of a line, with its `#`.
+pub(crate) fn comment(line: &str) -> Option<&str> {
+    line.get(Marks::of(line).end..).filter(|comment| !comment.is_empty())
 }
 
 /// Where a line's meaning changes.

@@ -9,6 +9,7 @@ mod addresses;
 mod changes;
 mod checks;
 mod classes;
+pub mod convert;
 mod file;
 pub mod ini;
 mod mtu;

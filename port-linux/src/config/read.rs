@@ -13,6 +13,7 @@ use super::secret::Secret;
 use super::types::{Filter, General, Link, MAX_FILTERS, MAX_LINK_NAME_BYTES, MAX_LINKS, Mode, Protocol};
 use super::values::SectionReader;
 use super::{Config, checks, classes, peers, protocol};
+use crate::filter::{self, Fault};
 use crate::interface::InterfaceName;
 use crate::script::LinkName;
 use mlvpn_core::words::policy::Limits;
@@ -44,6 +45,7 @@ pub(crate) fn config(file: &Arc<str>, document: &Document, reports: &mut Reports
     let filters = filters(file, document, &links, reports);
     let config = Config { general: general?, links, peers, classes, filters };
     checks::sockets(file, document, &config, reports);
+    checks::addresses(file, document, &config, reports);
     checks::mtu(file, document, &config, reports);
     checks::cleartext(file, document, &config, reports);
     Some(config)
@@ -135,6 +137,11 @@ fn links(file: &Arc<str>, document: &Document, above: &Above<'_>, reports: &mut 
             reports.push(at(Report::warning(file, "the section is empty and is ignored", advice)));
             continue;
         }
+        if names_links(section, document, above.protocol) {
+            let message = "its options are names of links, so that it seems to hold filters";
+            reports.push(at(Report::error(file, message, "call it [filters]")));
+            continue;
+        }
         if links.len() == MAX_LINKS {
             let message = format!("more than {MAX_LINKS} links");
             reports.push(at(Report::error(file, message, "remove links")));
@@ -147,6 +154,15 @@ fn links(file: &Arc<str>, document: &Document, above: &Above<'_>, reports: &mut 
         reports.push(Report::warning(file, "no link", "add a section for each internet link, like [dsl1]"));
     }
     links
+}
+
+/// Whether every option of a section is the name of a link, and none is one of a link's.
+fn names_links(section: &Section, document: &Document, protocol: Protocol) -> bool {
+    let names_link = |key: &str| {
+        options::find(SectionKind::Link, key).is_none()
+            && document.section(key).is_some_and(|section| is_link(section, protocol))
+    };
+    !section.entries.is_empty() && section.entries.iter().all(|entry| names_link(&entry.key))
 }
 
 fn is_link(section: &Section, protocol: Protocol) -> bool {
@@ -297,7 +313,15 @@ fn filters(file: &Arc<str>, document: &Document, links: &[Link], reports: &mut R
                 continue;
             }
             let expression = entry.text().to_string();
-            filters.push(Filter { link: entry.key.clone(), expression, line: entry.line });
+            match filter::compile(&expression) {
+                Ok(steps) => filters.push(Filter { link: entry.key.clone(), expression, steps, line: entry.line }),
+                // As 2.3.5 goes on without a filter it does not understand.
+                Err(Fault { at, message, advice }) => {
+                    let column = entry.column_of(at);
+                    let message = format!("column {column}: {message}; packets are not filtered by this");
+                    reports.push(say(Report::warning(file, message, advice)));
+                }
+            }
         }
     }
     filters

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
+use mlvpn_core::stages::filter::Step;
 use mlvpn_core::state::identity::{PublicKey, SharedSecret};
 use mlvpn_core::tunnel::peer::config::Network;
 use mlvpn_core::words::policy::Limits;
@@ -238,9 +239,11 @@ pub struct Class {
 pub struct Filter {
     /// Name of a link of the same configuration.
     pub link: String,
-    /// A pcap-filter(7) expression, not yet compiled.
+    /// A pcap-filter(7) expression.
     pub expression: String,
-    /// Where it stands in the file, counted from 1, for whoever compiles it.
+    /// The same, compiled.
+    pub steps: Vec<Step>,
+    /// Where it stands in the file, counted from 1.
     pub line: u32,
 }
 
@@ -259,7 +262,7 @@ mod tests {
 
     #[test]
     fn filters_compare_by_what_they_do() {
-        let filter = |line| Filter { link: "dsl".to_owned(), expression: "icmp".to_owned(), line };
+        let filter = |line| Filter { link: "dsl".to_owned(), expression: "icmp".to_owned(), steps: Vec::new(), line };
         assert_eq!(filter(1), filter(2));
     }
 }

@@ -11,6 +11,7 @@
 mod lower;
 mod openmptcprouter;
 mod sections;
+mod to_conf;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use zeroize::Zeroizing;
 use super::report::{Report, Reports, quotable};
 use super::{Class, Config, classes};
 use sections::Placed;
+pub(crate) use to_conf::to_conf;
 
 /// Sections and options beyond these are nobody's router; they bound the work, which for each option goes through all.
 const MAX_SECTIONS: usize = 512;

@@ -7,6 +7,7 @@ use mlvpn_core::tunnel::peer::Peer;
 use mlvpn_core::tunnel::{Arrival, Transmit};
 use mlvpn_core::words::drops::Drops;
 use mlvpn_core::words::event::Event;
+use mlvpn_core::words::ids::LinkId;
 use mlvpn_core::words::limits::MAX_LINKS;
 use mlvpn_core::words::time::Instant;
 
@@ -38,8 +39,14 @@ impl Client {
         self.active.has_room()
     }
 
-    pub(super) fn send<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot, now: Instant) {
-        self.active.send(pool, slot, now);
+    pub(super) fn send_over<const SLOTS: usize>(
+        &mut self,
+        pool: &mut Pool<SLOTS>,
+        slot: Slot,
+        links: &[LinkId],
+        now: Instant,
+    ) {
+        self.active.send_over(pool, slot, links, now);
     }
 
     pub(super) fn receive<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot, arrival: Arrival) {

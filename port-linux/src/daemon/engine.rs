@@ -259,8 +259,19 @@ impl Engine {
         either!(self, engine => engine.has_room())
     }
 
-    pub(super) fn send<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot, now: Instant) {
-        either!(self, engine => engine.send(pool, slot, now));
+    /// Takes a packet from the device; `links` are those that filters chose, sockets on a server of protocol 2.
+    pub(super) fn send<const SLOTS: usize>(
+        &mut self,
+        pool: &mut Pool<SLOTS>,
+        slot: Slot,
+        links: &[LinkId],
+        now: Instant,
+    ) {
+        match self {
+            Self::Classic(tunnel) => tunnel.send_over(pool, slot, links, now),
+            Self::Client(client) => client.send_over(pool, slot, links, now),
+            Self::Server(server) => server.send(pool, slot, links, now),
+        }
     }
 
     pub(super) fn receive<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot, arrival: Arrival) {

@@ -5,12 +5,14 @@
 //! and resolves names; the worker holds the device, the sockets and the engine, and handles everything the network sends
 //! without rights and files.
 
+mod advice;
 mod client;
 mod command;
 mod control;
 mod delivery;
 mod engine;
 mod failover;
+mod filters;
 mod links;
 mod live;
 mod options;
@@ -90,6 +92,7 @@ fn start(options: &RunOptions, variant: Variant, config: Config, warnings: &[Rep
     for report in warnings {
         log_warn!(Topic::Config, "{report}");
     }
+    advice::look_at_clock();
     for sentence in settings::not_yet_served(&config).into_iter().chain(roles::cautions(&config)) {
         log_warn!(Topic::Config, "{sentence}");
     }

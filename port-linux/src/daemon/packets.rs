@@ -48,7 +48,7 @@ impl Worker {
                 break;
             }
             packets = packets.saturating_add(1);
-            self.engine.send(&mut self.pool, slot, now);
+            self.send_from_device(slot, now);
         }
         self.packets_out = self.packets_out.wrapping_add(packets as u64);
         Ok(packets)

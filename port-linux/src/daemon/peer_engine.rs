@@ -15,6 +15,7 @@ use mlvpn_core::words::rules::Rules;
 use mlvpn_core::words::time::Instant;
 
 use super::engine::{LinkFacts, WINDOW, classic_facts, facts, repairs};
+use super::filters::Choices;
 use crate::status::RepairStatus;
 
 /// Links one client may have.
@@ -50,8 +51,23 @@ macro_rules! either {
 }
 
 impl PeerEngine {
-    pub(super) fn send<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot, now: Instant) {
-        either!(self, engine => engine.send(pool, slot, now));
+    /// Takes a packet from the device; `sockets` are those that filters chose. Only the client knows its links by name:
+    /// here one is chosen by the socket it leads to.
+    pub(super) fn send<const SLOTS: usize>(
+        &mut self,
+        pool: &mut Pool<SLOTS>,
+        slot: Slot,
+        sockets: &[LinkId],
+        now: Instant,
+    ) {
+        match self {
+            Self::Two(engine) => {
+                let links = sockets.iter().filter_map(|socket| engine.link_on(u8::try_from(socket.index()).ok()?));
+                let links: Choices = links.collect();
+                engine.send_over(pool, slot, &links, now);
+            }
+            Self::Classic(tunnel) => tunnel.send_over(pool, slot, sockets, now),
+        }
     }
 
     pub(super) fn receive<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot, arrival: Arrival) {

@@ -9,6 +9,7 @@ use mlvpn_core::words::time::Instant;
 
 use super::engine::Engine;
 use super::failover::Failover;
+use super::filters::Filters;
 use super::options::RunOptions;
 use super::service::Load;
 use super::settings;
@@ -56,6 +57,13 @@ impl Source {
 impl Worker {
     /// Follows the configuration that was opened. One that has errors changes nothing.
     pub(super) fn reload(&mut self, opened: &Opened, now: Instant) {
+        self.notifier.reloading();
+        self.read_again(opened, now);
+        // Refused or followed, the reload is over.
+        self.notifier.ready();
+    }
+
+    fn read_again(&mut self, opened: &Opened, now: Instant) {
         let protocol = self.config.general.protocol;
         let (newer, warnings) = match self.source.read(&opened.config, &|path| opened.open(path), protocol) {
             Ok(loaded) => loaded,
@@ -126,6 +134,7 @@ impl Worker {
         }
         self.follow_rules();
         self.forget_links();
+        self.filters = Filters::new(&self.config, |name| self.place_of(name));
         self.refresh_mtu();
         self.show_title();
         self.pump(now)

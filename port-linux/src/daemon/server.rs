@@ -282,12 +282,19 @@ impl Server {
     }
 
     /// Takes a packet from the device to the peer whose network its destination is in.
-    pub(super) fn send<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot, now: Instant) {
+    /// `sockets` are those that filters chose.
+    pub(super) fn send<const SLOTS: usize>(
+        &mut self,
+        pool: &mut Pool<SLOTS>,
+        slot: Slot,
+        sockets: &[LinkId],
+        now: Instant,
+    ) {
         let packet = pool.packet(&slot).map_or(&[][..], |packet| packet.as_bytes());
         let place = destination_of(packet, self.medium).and_then(|address| self.routes.find(address));
         match place.and_then(|place| Some((place, self.members.get_mut(place)?.as_mut()?))) {
             Some((place, member)) => {
-                member.engine.send(pool, slot, now);
+                member.engine.send(pool, slot, sockets, now);
                 self.touch(place);
             }
             None => self.drop_slot(pool, slot, DropReason::NoPeer),

@@ -238,9 +238,6 @@ pub(super) fn orders(config: &Config, follows_devices: bool) -> Orders {
 /// What the configuration asks for and this version does not do, each in a sentence for the log.
 pub(super) fn not_yet_served(config: &Config) -> Vec<&'static str> {
     let mut sentences = Vec::new();
-    if !config.filters.is_empty() {
-        sentences.push("[filters] are read but not applied by this version: every packet is shared among the links");
-    }
     let is_asked = config.general.control_unix_path.is_some() || config.general.control_bind_port.is_some();
     if is_asked && cfg!(not(feature = "full")) {
         sentences.push("this program has no control socket: ask the object mlvpn on ubus");
@@ -248,7 +245,7 @@ pub(super) fn not_yet_served(config: &Config) -> Vec<&'static str> {
     sentences
 }
 
-fn medium(kind: DeviceKind) -> Medium {
+pub(super) fn medium(kind: DeviceKind) -> Medium {
     match kind {
         DeviceKind::Tun => Medium::Ip,
         DeviceKind::Tap => Medium::Ethernet,

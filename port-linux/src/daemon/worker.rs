@@ -8,9 +8,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use mlvpn_core::memory::pool::Pool;
 use mlvpn_core::words::time::{Duration, Instant};
 
+use super::advice::Advice;
 use super::delivery::Delivery;
 use super::engine::{Engine, WINDOW};
 use super::failover::Failover;
+use super::filters::Filters;
 use super::links::LinkPort;
 use super::live::Live;
 use super::outbox::Outbox;
@@ -24,6 +26,7 @@ use crate::device::TunDevice;
 use crate::interface::InterfaceName;
 use crate::log::RateLimit;
 use crate::netlink::Netlink;
+use crate::notify::Notifier;
 use crate::offload::cut::Cutter;
 use crate::privilege::{Monitor, Request};
 use crate::reactor::{Batch, Event, Interest, Reactor, Signal, Token};
@@ -69,6 +72,9 @@ pub(super) struct Worker {
     pub(super) trouble: RateLimit,
     pub(super) failover: Failover,
     pub(super) quotas: Quotas,
+    pub(super) filters: Filters,
+    pub(super) notifier: Notifier,
+    pub(super) advice: Advice,
     /// How many engines there were: a client's engines are numbered.
     pub(super) engines: u16,
     /// The device's MTU, in bytes.
@@ -135,6 +141,9 @@ impl Worker {
             trouble: RateLimit::new(Duration::from_secs(10)),
             failover: Failover::default(),
             quotas: Quotas::open(config.general.quota_file.as_deref())?,
+            filters: Filters::default(),
+            notifier: Notifier::from_environment(clock::now()),
+            advice: Advice::default(),
             engines: 0,
             mtu,
             is_ending: false,
@@ -164,8 +173,11 @@ impl Worker {
             self.add_link(link, now);
         }
         self.follow_rules();
+        self.filters = Filters::new(&self.config, |name| self.place_of(name));
         self.show_title();
+        self.notifier.ready();
         let carried = self.carry();
+        self.notifier.stopping();
         let ended = carried.and(self.say_goodbye());
         self.save_usage();
         self.tell_service();
@@ -184,6 +196,7 @@ impl Worker {
                 self.handle(event)?;
             }
             now = clock::now();
+            self.notifier.handle_timeout(now);
             self.engine.handle_timeout(now);
             self.follow_quotas(now);
             self.renew_names(now);
@@ -191,6 +204,7 @@ impl Worker {
             self.pump(now)?;
             self.finish_cutting(now)?;
             self.watch_servers(now)?;
+            self.advise(now);
             self.tell_service();
         }
         Ok(())
@@ -202,7 +216,8 @@ impl Worker {
         let service = self.service.as_ref().and_then(|service| service.deadline());
         let ticks = self.ticks.as_ref().map(Ticks::deadline);
         let others = service.into_iter().chain(ticks).chain(self.quota_deadline());
-        retries.chain(self.engine.deadline()).chain(self.failover.deadline()).chain(others).min()
+        let own = self.notifier.deadline().into_iter().chain(self.advice.deadline());
+        retries.chain(self.engine.deadline()).chain(self.failover.deadline()).chain(others).chain(own).min()
     }
 
     fn handle(&mut self, event: Event) -> io::Result<()> {

@@ -2,10 +2,12 @@
 //! Targets of the Linux port: what it reads of files, of the kernel, of its own worker, and of who describes a link.
 
 use mlvpn::config::{Config, MAX_REPORTS, Severity};
+use mlvpn::filter::{self, MAX_STEPS};
 use mlvpn::lab::spec::LinkSpec;
 use mlvpn::lab::trace::{OPPORTUNITY_BYTES, Trace};
 use mlvpn::netlink;
 use mlvpn::privilege::Request;
+use mlvpn_core::stages::filter::{Next, matches};
 
 /// A configuration is refused with an error or accepted without one, and every report names a line there is.
 pub fn config(data: &[u8]) {
@@ -56,4 +58,27 @@ pub fn trace(data: &[u8]) {
     // Each line is one opportunity, and a round takes a millisecond at least. One in 49 days rounds to nothing.
     let most = text.lines().count() as u64 * u64::from(OPPORTUNITY_BYTES) * 8 * 1_000;
     assert!(trace.mean_rate_bps() <= most);
+}
+
+/// An expression that is understood has few steps that only go forward, and judges any packet; a fault lies within it.
+///
+/// Input: the expression, a line's end, the packet.
+pub fn filter(data: &[u8]) {
+    let mut parts = data.splitn(2, |byte| *byte == b'\n');
+    let expression = String::from_utf8_lossy(parts.next().unwrap_or_default());
+    let packet = parts.next().unwrap_or_default();
+    match filter::compile(&expression) {
+        Err(fault) => assert!(fault.at <= expression.chars().count(), "{fault:?}"),
+        Ok(steps) => {
+            assert!(steps.len() <= MAX_STEPS);
+            for (step, at) in steps.iter().zip(0_u16..) {
+                let is_ahead = |next| {
+                    if let Next::Step(place) = next { at < place && usize::from(place) < steps.len() } else { true }
+                };
+                assert!(is_ahead(step.yes) && is_ahead(step.no), "{expression}");
+            }
+            let accepted = matches(&steps, packet);
+            assert!(accepted || !steps.is_empty());
+        }
+    }
 }

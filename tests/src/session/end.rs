@@ -5,6 +5,7 @@ use mlvpn_core::memory::pool::Pool;
 use mlvpn_core::tunnel::peer::Peer;
 use mlvpn_core::tunnel::{Arrival, Transmit};
 use mlvpn_core::words::event::Event;
+use mlvpn_core::words::ids::LinkId;
 use mlvpn_core::words::limits::MAX_DATAGRAM;
 use mlvpn_core::words::time::Instant;
 
@@ -32,12 +33,17 @@ impl<const LINKS: usize, const WINDOW: usize> End<LINKS, WINDOW> {
 
     /// Hands a packet from the device to the engine. False, and nothing done, when there is no room.
     pub fn send(&mut self, pool: &mut Pool<SLOTS>, bytes: &[u8], now: Instant) -> bool {
+        self.send_over(pool, (bytes, &[]), now)
+    }
+
+    /// The same with a packet that filters chose links for.
+    pub fn send_over(&mut self, pool: &mut Pool<SLOTS>, (bytes, links): (&[u8], &[LinkId]), now: Instant) -> bool {
         if !self.peer.has_room() {
             return false;
         }
         let Some(slot) = pool.take() else { return false };
         assert!(pool.packet_mut(&slot).is_some_and(|packet| packet.copy_from(bytes)), "too long for a buffer");
-        self.peer.send(pool, slot, now);
+        self.peer.send_over(pool, slot, links, now);
         true
     }
 

@@ -217,12 +217,17 @@ impl<const LINKS: usize, const WINDOW: usize> World<LINKS, WINDOW> {
 
     /// A device hands over a packet. False when its end has no room.
     pub fn send(&mut self, who: Who, packet: &[u8]) -> bool {
+        self.send_over(who, packet, &[])
+    }
+
+    /// The same with a packet that filters chose links for.
+    pub fn send_over(&mut self, who: Who, packet: &[u8], links: &[LinkId]) -> bool {
         self.touched.insert(who);
         let end = match who {
             Who::Client(number) => &mut self.clients[usize::from(number)].end,
             Who::Server(number) => &mut self.server.ends[usize::from(number)],
         };
-        end.send(&mut self.pool, packet, self.now)
+        end.send_over(&mut self.pool, (packet, links), self.now)
     }
 
     /// Sends packets of `len` bytes numbered by `numbers`, one every `gap`.

@@ -7,7 +7,9 @@ mod bulk;
 mod carry;
 mod commands;
 mod control;
+mod disagreements;
 mod ending;
+mod filters;
 mod mistakes;
 mod packets;
 mod peers;
@@ -15,6 +17,8 @@ mod policies;
 mod protocol2;
 mod reload;
 mod roles;
+mod soak;
+mod supervised;
 
 use mlvpn_tests::configuration::{Configuration, Family};
 use mlvpn_tests::daemon::Daemon;

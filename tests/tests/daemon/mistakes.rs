@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! What people see who got something wrong.
 
-use std::process::Output;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Output};
 
 use mlvpn_tests::configuration::{Configuration, Family};
-use mlvpn_tests::daemon::{PrivateFolder, run};
-use mlvpn_tests::network::Side;
-use nix::unistd::geteuid;
+use mlvpn_tests::daemon::{Daemon, PrivateFolder, run};
+use mlvpn_tests::network::{Network, Side};
+use mlvpn_tests::program;
+use nix::unistd::{Uid, chown, geteuid};
+
+/// The user who owns nothing.
+const NOBODY: u32 = 65_534;
 
 fn good() -> Configuration {
     Configuration::new(Side::Client, 2, Family::V4)
@@ -81,4 +86,65 @@ fn check_says_what_is_wrong_without_starting() {
     let findings = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(findings.contains("[l1] remoteport") && findings.contains("[l1] colour"), "{findings}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("not usable"), "{output:?}");
+}
+
+#[test]
+fn a_device_that_another_daemon_holds_is_named() {
+    let Some(network) = Network::emulated(&["unlimited/1ms"]) else { return };
+    let configuration = Configuration::new(Side::Client, 1, Family::V4);
+    let first = Daemon::start(&network.client, &configuration);
+    first.expect_log(&["created tun interface mlvpn0"]);
+    let folder = PrivateFolder::new();
+    let path = folder.write("mlvpn.conf", configuration.text(), 0o600);
+    let mut second = network.client.command(program::mlvpn()).expect("descriptors");
+    let output = second.args(["--debug", "--user", "nobody", "--config"]).arg(path).output().expect("it starts");
+    assert_refused_by_worker(
+        &output,
+        "device mlvpn0 is held by another program; stop it or choose another interface_name",
+    );
+}
+
+/// The worker says why, and its monitor ends as it did.
+#[track_caller]
+fn assert_refused_by_worker(output: &Output, words: &str) {
+    assert_ne!(output.status.code(), Some(0), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains(words), "{words:?} is not in {said:?}");
+}
+
+#[test]
+fn a_machine_without_the_driver_is_told_to_load_it() {
+    if !geteuid().is_root() {
+        return eprintln!("skipped: only root can hide /dev/net");
+    }
+    let folder = PrivateFolder::new();
+    let path = folder.write("mlvpn.conf", good().text(), 0o600);
+    let hide = r#"mount -t tmpfs tmpfs /dev/net && exec "$0" "$@""#;
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", hide]).arg(program::mlvpn());
+    let output = command.args(["--debug", "--user", "nobody", "--config"]).arg(path).output().expect("unshare");
+    if String::from_utf8_lossy(&output.stderr).contains("unshare:") {
+        return eprintln!("skipped: no mount namespaces here");
+    }
+    assert_refused_by_worker(&output, "cannot open /dev/net/tun: No such file or directory");
+    assert_refused_by_worker(&output, "modprobe tun");
+}
+
+#[test]
+fn who_is_not_root_is_told_what_it_takes() {
+    if !geteuid().is_root() {
+        return eprintln!("skipped: only root can be somebody else");
+    }
+    let folder = PrivateFolder::new();
+    let path = folder.write("mlvpn.conf", good().text(), 0o600);
+    for own in [folder.path(), &path] {
+        chown(own, Some(Uid::from_raw(NOBODY)), None).expect("root may");
+    }
+    // The program may lie where only root can go.
+    let copy = folder.path().join("mlvpn");
+    std::fs::copy(program::mlvpn(), &copy).expect("room for a program");
+    chown(&copy, Some(Uid::from_raw(NOBODY)), None).expect("root may");
+    let mut command = Command::new(&copy);
+    let output = command.args(["--debug", "--config"]).arg(&path).uid(NOBODY).gid(NOBODY).output().expect("it starts");
+    assert_refused_by_worker(&output, "start as root or with CAP_NET_ADMIN");
 }

@@ -245,3 +245,87 @@ fn client_and_server_change_places() {
     back.finish();
     stream(&network).finish();
 }
+
+/// Numbered datagrams through the tunnel, one every millisecond, until told to stop: how many were sent, and the numbers
+/// that arrived.
+struct Numbers {
+    is_over: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    sending: std::thread::JoinHandle<u32>,
+    receiver: std::net::UdpSocket,
+}
+
+impl Numbers {
+    fn start(network: &Network) -> Self {
+        use std::sync::atomic::Ordering;
+        let address = tunnel_address(Side::Server, Family::V4);
+        let bind = |to| move || std::net::UdpSocket::bind((to, 0));
+        let receiver = network.server.run(bind(address)).expect("a namespace").expect("the address is there");
+        let own = tunnel_address(Side::Client, Family::V4);
+        let sender = network.client.run(bind(own)).expect("a namespace").expect("the address is there");
+        sender.connect(receiver.local_addr().expect("a bound socket")).expect("an address");
+        let is_over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let over = std::sync::Arc::clone(&is_over);
+        let sending = std::thread::spawn(move || {
+            let mut number = 0_u32;
+            while !over.load(Ordering::Relaxed) {
+                sender.send(&number.to_be_bytes().repeat(100)).expect("the tunnel's device takes it");
+                number += 1;
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            number
+        });
+        Self { is_over, sending, receiver }
+    }
+
+    /// How many were sent, and which of them are missing.
+    fn finish(self) -> (u32, Vec<u32>) {
+        self.is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        let sent = self.sending.join().expect("the sender ends");
+        self.receiver.set_read_timeout(Some(std::time::Duration::from_secs(2))).expect("a time limit");
+        let mut missing: std::collections::BTreeSet<u32> = (0..sent).collect();
+        let mut bytes = [0; 512];
+        while !missing.is_empty() && self.receiver.recv(&mut bytes).is_ok() {
+            let number = bytes.first_chunk().map_or(0, |chunk| u32::from_be_bytes(*chunk));
+            missing.remove(&number);
+        }
+        (sent, missing.into_iter().collect())
+    }
+}
+
+fn reload_under_load(configurations: (Configuration, Configuration), third: (Configuration, Configuration)) {
+    let Some(network) = Network::emulated(&["unlimited/1ms", "unlimited/1ms", "unlimited/1ms"]) else { return };
+    let (client, server) = configurations;
+    let both = start_both(&network, &(client.clone(), server.clone()));
+    both.0.expect_calls(&["tuntap_up"]);
+    both.1.expect_calls(&["tuntap_up"]);
+    both.0.expect_title("@l1 @l2");
+    let numbers = Numbers::start(&network);
+    for round in 0..3 {
+        reload(&both, &third);
+        both.0.expect_title("@l1 @l2 @l3");
+        let rated = third.0.clone().with("l2", "bandwidth_upload", &(1_000_000 + round).to_string());
+        reload(&both, &(rated, third.1.clone()));
+        reload(&both, &(client.clone(), server.clone()));
+        both.0.expect_title("@l1 @l2");
+    }
+    let (sent, missing) = numbers.finish();
+    println!("{sent} datagrams during 9 reloads of each end, {} lost", missing.len());
+    assert!(sent > 100, "{sent}");
+    assert_eq!(missing, [0; 0], "of {sent}\n{}\n{}", both.0, both.1);
+}
+
+#[test]
+fn a_reload_under_load_loses_no_packet_on_the_other_links() {
+    let with_third = |side, own: Configuration| own.with_link(side, 3, Family::V4);
+    let (client, server) = patient(2);
+    let third = (with_third(Side::Client, client.clone()), with_third(Side::Server, server.clone()));
+    reload_under_load((client, server), third);
+}
+
+#[test]
+fn a_reload_under_load_loses_no_packet_of_protocol_2() {
+    let (client, server) = mlvpn_tests::configuration::protocol2::with_keys(2);
+    let third = mlvpn_tests::configuration::protocol2::with_keys(3);
+    // Only the client has a name for each link; its server needs one port.
+    reload_under_load((client, server.clone()), (third.0, server));
+}

@@ -4,6 +4,7 @@
 mod addresses;
 mod budget;
 mod data;
+mod filters;
 mod forgeries;
 mod keys;
 mod links;

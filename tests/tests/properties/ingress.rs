@@ -15,7 +15,7 @@ const MAX_BYTES: u32 = 30_000;
 const HASTY: CodelLaw = CodelLaw { interval: Duration::from_millis(20), target: Duration::from_millis(2) };
 
 fn class(flow: u32, len: u16, kind: Kind, ecn: Ecn) -> Class {
-    Class { flow, ports: None, len, protocol: Some(6), dscp: 0, ecn, kind, ordered: true, is_urgent: false }
+    Class { flow, ports: None, len, protocol: Some(6), dscp: 0, ecn, kind, ordered: true, is_urgent: false, link: None }
 }
 
 /// A queue whose packets carry their numbers.

@@ -4,6 +4,8 @@
 mod basics;
 mod clocks;
 mod crowd;
+mod day;
+mod filters;
 mod goodbyes;
 mod links;
 mod paths;

@@ -4,6 +4,7 @@
 use crate::memory::pool::Slot;
 use crate::words::class::{Class, Kind};
 use crate::words::ecn::Ecn;
+use crate::words::ids::LinkId;
 use crate::words::time::{Duration, Instant};
 
 /// Time in an entry counts 16 microseconds, 2^4: fine enough beside targets of tens of milliseconds, and 32 bits of it
@@ -21,7 +22,8 @@ struct Entry {
     /// The entry behind this one in its chain, if there is one: a chain knows its length.
     next: u16,
     slot: Option<Slot>,
-    protocol: Option<u8>,
+    protocol: u8,
+    link: u8,
     /// DSCP and congestion codepoint as in the header.
     traffic_class: u8,
     marks: u8,
@@ -35,6 +37,8 @@ mod mark {
     pub(super) const ORDERED: u8 = 0b100;
     pub(super) const HAS_PORTS: u8 = 0b1000;
     pub(super) const URGENT: u8 = 0b1_0000;
+    pub(super) const HAS_PROTOCOL: u8 = 0b10_0000;
+    pub(super) const HAS_LINK: u8 = 0b100_0000;
 }
 
 impl Entry {
@@ -46,7 +50,8 @@ impl Entry {
         len: 0,
         next: 0,
         slot: None,
-        protocol: None,
+        protocol: 0,
+        link: 0,
         traffic_class: 0,
         marks: 0,
     };
@@ -56,6 +61,9 @@ impl Entry {
         let ordered = if class.ordered { mark::ORDERED } else { 0 };
         let has_ports = if class.ports.is_some() { mark::HAS_PORTS } else { 0 };
         let urgent = if class.is_urgent { mark::URGENT } else { 0 };
+        let has_protocol = if class.protocol.is_some() { mark::HAS_PROTOCOL } else { 0 };
+        let link = class.link.and_then(|link| u8::try_from(link.index()).ok());
+        let has_link = if link.is_some() { mark::HAS_LINK } else { 0 };
         Self {
             flow: class.flow,
             since: ticks(now),
@@ -64,9 +72,10 @@ impl Entry {
             len: class.len,
             next: 0,
             slot: Some(slot),
-            protocol: class.protocol,
+            protocol: class.protocol.unwrap_or_default(),
+            link: link.unwrap_or_default(),
             traffic_class: class.dscp << 2 | class.ecn.bits(),
-            marks: class.kind as u8 | ordered | has_ports | urgent,
+            marks: class.kind as u8 | ordered | has_ports | urgent | has_protocol | has_link,
         }
     }
 
@@ -76,12 +85,13 @@ impl Entry {
             flow: self.flow,
             ports: (self.marks & mark::HAS_PORTS != 0).then_some(ports),
             len: self.len,
-            protocol: self.protocol,
+            protocol: (self.marks & mark::HAS_PROTOCOL != 0).then_some(self.protocol),
             dscp: self.traffic_class >> 2,
             ecn: Ecn::from_traffic_class(self.traffic_class),
             kind: kind(self.marks & mark::KIND),
             ordered: self.marks & mark::ORDERED != 0,
             is_urgent: self.marks & mark::URGENT != 0,
+            link: (self.marks & mark::HAS_LINK != 0).then_some(LinkId::new(self.link.into())),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::state::overflow::Look;
 use crate::words::class::Class;
 use crate::words::ids::LinkId;
 use crate::words::limits::MAX_LINKS;
-use crate::words::policy::{BACKUP, IMPAIRED, Usage};
+use crate::words::policy::{BACKUP, IMPAIRED, SILENT, Usage};
 use crate::words::rules::Rules;
 use crate::words::time::Instant;
 
@@ -105,11 +105,15 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
 
 /// Which links a packet may take.
 impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
-    /// The lane a rule pins a class to, while that link is up.
+    /// The lane that a filter chose, or a rule pins a class to, while that link is up. What a filter sends over a link goes
+    /// there as MLVPN has it: also when that loses much or is slow.
     pub(super) fn pinned(&self, class: &Class) -> Option<Lane> {
-        let link = self.rules.action(class).link?;
+        let (link, limit) = match class.link {
+            Some(link) => (link, SILENT),
+            None => (self.rules.action(class).link?, IMPAIRED),
+        };
         let member = self.members.get(link.index())?.as_ref()?;
-        let is_usable = !member.blocked && super::tier(member).is_some_and(|rank| rank < IMPAIRED);
+        let is_usable = !member.blocked && super::tier(member).is_some_and(|rank| rank < limit);
         is_usable.then(|| self.lane(link, member, member))
     }
 

@@ -119,6 +119,17 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         Some(&self.members.get(id.index())?.as_ref()?.path)
     }
 
+    /// The best link that a socket carries: on a server, where the client has numbered its links.
+    #[must_use]
+    pub fn link_on(&self, socket: u8) -> Option<LinkId> {
+        let links = self.members.iter().enumerate().filter_map(|(index, member)| {
+            let member = member.as_ref().filter(|member| self.carries(member))?;
+            let is_there = member.path.place().is_some_and(|place| place.socket == socket);
+            is_there.then(|| (super::tier(member), LinkId::new(index)))
+        });
+        links.min().map(|(_, link)| link)
+    }
+
     /// How a link is sent on.
     #[must_use]
     pub fn departures(&self, id: LinkId) -> Option<&Departures> {

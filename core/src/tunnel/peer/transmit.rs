@@ -41,9 +41,25 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
 
     /// Takes a packet from the device.
     pub fn send<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>, slot: Slot, now: Instant) {
+        self.send_over(pool, slot, &[], now);
+    }
+
+    /// As [`Peer::send`], a packet that filters chose these links for: it takes the first that is up. Whichever link it
+    /// takes then, its peer does not hold it to restore order.
+    pub fn send_over<const SLOTS: usize>(
+        &mut self,
+        pool: &mut Pool<SLOTS>,
+        slot: Slot,
+        links: &[LinkId],
+        now: Instant,
+    ) {
         self.make_room(pool);
         let is_up = self.is_up();
-        self.bond.send(pool, slot, Entry { is_up, rules: Some(&self.rules) }, now);
+        let carries = |id: &LinkId| {
+            self.members.get(id.index()).and_then(Option::as_ref).is_some_and(|member| self.carries(member))
+        };
+        let link = links.iter().copied().find(carries);
+        self.bond.send(pool, slot, Entry { is_up, rules: Some(&self.rules), link }, now);
     }
 
     /// Writes the next datagram to `out`, which should hold [`MAX_DATAGRAM`](crate::words::limits::MAX_DATAGRAM) bytes.

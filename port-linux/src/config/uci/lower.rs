@@ -38,6 +38,11 @@ impl Lowered {
         Self { document: Document { sections: Vec::new() }, origins: Vec::new(), links: Vec::new() }
     }
 
+    /// The sections.
+    pub(super) const fn document(&self) -> &Document {
+        &self.document
+    }
+
     /// Begins a section; what follows belongs to it.
     pub(super) fn open(&mut self, name: &str, origin: &Placed) {
         self.document.sections.push(Section { name: name.to_owned(), line: origin.line, entries: Vec::new() });
@@ -55,7 +60,7 @@ impl Lowered {
     }
 
     /// What the section says that mlvpn.conf can say, too.
-    fn push_shared(&mut self, from: &Placed) {
+    pub(super) fn push_shared(&mut self, from: &Placed) {
         for (name, line, text) in from.for_conf() {
             self.push_secret(name, line, text);
         }
