@@ -8,6 +8,7 @@ mod client;
 mod control;
 mod delivery;
 mod engine;
+mod facts;
 mod failover;
 mod links;
 mod options;

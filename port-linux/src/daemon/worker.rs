@@ -163,6 +163,7 @@ impl Worker {
             self.add_link(link, now);
         }
         self.follow_rules();
+        self.check_quotas();
         self.show_title();
         let carried = self.carry();
         let ended = carried.and(self.say_goodbye());
