@@ -6,6 +6,7 @@
 //! rates say their unit in their name, since that name is what people read.
 
 mod history;
+mod measured;
 mod meter;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use mlvpn_core::words::drops::Drops;
 use serde::{Serialize, Serializer};
 
 pub use history::{History, LinkHistory};
+pub use measured::{OrderStatus, PolicyStatus, QuotaStatus, ReceivingStatus, RepairStatus, SendingStatus, StopState};
 pub(crate) use meter::Ticks;
 pub use meter::{HISTORY_SAMPLES, Meter, SAMPLE_INTERVAL, Sample};
 
@@ -137,6 +139,10 @@ pub struct Status {
     pub received_bytes_per_sec: u64,
     /// Packets held back for one that is missing.
     pub reordering: u32,
+    /// Packets that wait for a link.
+    pub waiting: u32,
+    /// How packets waited for their order, by groups of flows; on a server it is told of each peer.
+    pub orders: Vec<OrderStatus>,
     /// Protocol 2: what became of packets that were lost on their way to the peers there are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repairs: Option<RepairStatus>,
@@ -166,45 +172,6 @@ pub struct SessionStatus {
     pub cipher: &'static str,
     /// How often keys were agreed upon since the start.
     pub renewals: u64,
-}
-
-/// What became of packets that this end sent and its peer missed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct RepairStatus {
-    /// Packets sent again.
-    pub resent: u64,
-    /// Packets not sent again, because they were too old or too many.
-    pub unrepaired: u64,
-}
-
-/// How a link of protocol 2 is sent on, by what the peer reports of the packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct SendingStatus {
-    /// How fast this end sends at most, in bytes on the path.
-    pub pace_bytes_per_sec: u64,
-    /// What the link is believed to carry; left out while that is being found out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub capacity_bytes_per_sec: Option<u64>,
-    /// The least delay by queues on the way that the last report tells of.
-    pub queue_us: u64,
-    /// Smoothed time from a packet to the report of it, which may come over another link.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub report_rtt_us: Option<u64>,
-    /// By how much one-way times of neighbouring packets differ, on average.
-    pub jitter_us: u64,
-    /// Data packets that were lost on the link.
-    pub lost_packets: u64,
-    /// Data packets that arrived.
-    pub arrived_packets: u64,
-}
-
-/// What arrives over a link of protocol 2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct ReceivingStatus {
-    /// By how much one-way times of neighbouring packets differ, on average.
-    pub jitter_us: u64,
-    /// Packets that came after they had been reported missing.
-    pub late_packets: u64,
 }
 
 /// One link: of the configuration, or of a server's peer.
@@ -280,6 +247,9 @@ pub struct LinkStatus {
     /// Protocol 2: what arrives over it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receiving: Option<ReceivingStatus>,
+    /// Protocol 2: what it is to be used for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyStatus>,
 }
 
 /// Some of the peers of protocol 2.
@@ -313,6 +283,10 @@ pub struct PeerStatus {
     pub mtu: Option<u16>,
     /// Its packets that are held back for one that is missing.
     pub reordering: u32,
+    /// Packets that wait for a link to it.
+    pub waiting: u32,
+    /// How its packets waited for their order, by groups of flows.
+    pub orders: Vec<OrderStatus>,
     /// What became of packets that were lost on their way to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repairs: Option<RepairStatus>,

@@ -27,8 +27,21 @@ class Status(browser.PageTest):
         for fact in ("mlvpn0, MTU 1420", "2, chacha20-poly1305", "2 h 3 min", "9.68 Mbit/s (812 MB)", "3 packets"):
             self.assertIn(fact, text)
         self.assertEqual(self.cells(page, 1), [
-            "wan wan, eth0", "up", "7.28 Mbit/s 612 MB", "39.3 Mbit/s 8.12 GB", "10 ms", "0 %", "1492", "Take out"])
-        self.assertEqual(self.cells(page, 2)[1], "loses packets it loses 14 % of its packets")
+            "wan wan, eth0", "up", "7.28 Mbit/s 612 MB of 9.92 Mbit/s", "39.3 Mbit/s 8.12 GB", "10 ms", "6.1 ms", "0 %", "-",
+            "1492", "Take out"])
+        lte = self.cells(page, 2)
+        self.assertEqual(lte[1], "loses packets it loses 14 % of its packets; tier 2; costs money; its quota is used up: a backup")
+        self.assertEqual(lte[5:8], ["25 ms", "14 %", "this month: 16.2 GB of 20.0 GB"])
+        self.assertIn("4711 packets", text)
+
+    def test_a_quota_that_is_used_up_is_told_with_what_ends_that(self):
+        link = self.router.status["links"][1]
+        link["policy"]["stop"] = "hard"
+        link["policy"]["quota"].update(day_soft_bytes=10_000_000, day_hard_bytes=300_000_000)
+        page = self.open()
+        self.assertEqual(self.cells(page, 2)[7], "today: 310 MB of 300 MB this month: 16.2 GB of 20.0 GB")
+        self.assertIn("lte: its quota is used up: it carries no data It is used again when the next day or month begins",
+                      " ".join(page.inner_text(".mlvpn-advice").split()))
 
     def test_every_state_of_a_link_has_a_word_and_what_is_wrong_a_remedy(self):
         self.router.status["links"] = [

@@ -162,6 +162,16 @@ class Init(ScriptTest):
         self.assertIn("procd_add_jail_mount|/root/peer.key", mounts)
         self.assertNotIn("procd_add_jail_mount|/etc/mlvpn/q.key", mounts)
 
+    def test_the_file_of_quotas_is_made_and_may_be_written_in_the_jail(self):
+        quotas = self.root / "usage"
+        self.config("mlvpn", ONE_TUNNEL.replace("option ip6", f"option quota_file '{quotas}'\n\toption ip6"))
+        self.init("start")
+        self.assertIn("procd_add_jail_mount_rw|/usage", self.take_calls())
+        self.assertEqual((quotas.read_bytes(), quotas.stat().st_mode & 0o777), (b"", 0o600))
+        quotas.write_bytes(b"kept")
+        self.init("start")
+        self.assertEqual(quotas.read_bytes(), b"kept")
+
     def test_only_options_that_need_it_restart_the_daemon_and_no_key_is_told_to_procd(self):
         digests = []
         for text in (ONE_TUNNEL, ONE_TUNNEL.replace("vpn.example.net", "other.example.net"),

@@ -116,8 +116,6 @@ pub struct Report {
     /// The mean deviation between the one-way times of neighbouring packets (RFC 3550, 6.4.1), in units of 10
     /// microseconds.
     pub jitter: u16,
-    /// Packets that the receiver can still hold for order.
-    pub room: u16,
 }
 
 /// A run of counters that did not arrive.
@@ -220,7 +218,6 @@ mod tests {
             hold: u16::MAX,
             least: u16::MAX,
             jitter: u16::MAX,
-            room: u16::MAX,
         })
     }
 

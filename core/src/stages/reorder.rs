@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Reorder: data packets leave in the order they were sent, unless that would hold one for too long.
 
+mod depth;
+
 use crate::memory::pool::Slot;
 use crate::state::replay::{ReplayWindow, Seen};
 use crate::words::drops::DropReason;
 use crate::words::ids::Order;
 use crate::words::limits::REPLAY_WORDS;
 use crate::words::time::{Duration, Instant};
+
+pub use depth::Depth;
 
 /// After this many packets in a row that are too far behind to tell, the number that is ahead of them was not the
 /// peer's: the classic protocol does not protect order numbers, and one changed on its way must not end all delivery.
@@ -45,6 +49,8 @@ pub struct Reorder<const WINDOW: usize, const DOMAINS: usize> {
     fresh: u16,
     /// Packets held: fewer than `WINDOW` between two calls, and `held + ready.len() <= WINDOW` always.
     held: usize,
+    /// When the buffer was told the time last.
+    now: Instant,
     /// Packets for the port, in order.
     ready: heapless::Deque<Slot, WINDOW>,
 }
@@ -66,6 +72,7 @@ struct Domain {
     seen: ReplayWindow<REPLAY_WORDS>,
     /// Packets refused in a row because they were too far behind to tell. Below [`STRAYS`].
     strays: u8,
+    depth: Depth,
 }
 
 impl Domain {
@@ -78,6 +85,7 @@ impl Domain {
         lost_until: Instant::ORIGIN,
         seen: ReplayWindow::new(),
         strays: 0,
+        depth: Depth::NONE,
     };
 }
 
@@ -120,6 +128,7 @@ impl<const WINDOW: usize, const DOMAINS: usize> Reorder<WINDOW, DOMAINS> {
             free: NOWHERE,
             fresh: 0,
             held: 0,
+            now: Instant::ORIGIN,
             ready: heapless::Deque::new(),
         }
     }
@@ -146,7 +155,9 @@ impl<const WINDOW: usize, const DOMAINS: usize> Reorder<WINDOW, DOMAINS> {
                 self.restart_domain(domain);
             }
         }
+        self.now = wait.at;
         let Some(state) = self.domains.get_mut(domain) else { return Err((slot, DropReason::Malformed)) };
+        state.depth.late = state.depth.late.saturating_add(state.next.is_some_and(|next| order < next).into());
         let next = *state.next.get_or_insert(order);
         if order <= next && self.held == 0 && self.ready.len() < WINDOW {
             // In order, or late: nothing waits.
@@ -238,6 +249,9 @@ impl<const WINDOW: usize, const DOMAINS: usize> Reorder<WINDOW, DOMAINS> {
 
     /// Gives up the missing packets whose time is over.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.held > 0 {
+            self.now = now;
+        }
         for domain in 0..DOMAINS {
             while self.domains.get(domain).and_then(|state| self.due(state)).is_some_and(|due| due <= now) {
                 self.skip_hole(domain);
@@ -270,12 +284,20 @@ impl<const WINDOW: usize, const DOMAINS: usize> Reorder<WINDOW, DOMAINS> {
         self.domains.get(domain).is_some_and(|domain| domain.oldest != NOWHERE)
     }
 
+    /// How packets of a domain waited; none when there is no such domain.
+    #[must_use]
+    pub fn depth(&self, domain: usize, now: Instant) -> Option<Depth> {
+        let state = self.domains.get(domain)?;
+        let oldest = self.places.get(usize::from(state.oldest)).map_or(now, |place| place.arrival);
+        Some(Depth { waiting: now.since(oldest), ..state.depth })
+    }
+
     fn restart_domain(&mut self, domain: usize) {
         while self.is_holding(domain) {
             self.skip_hole(domain);
         }
         if let Some(state) = self.domains.get_mut(domain) {
-            *state = Domain::EMPTY;
+            *state = Domain { depth: state.depth, ..Domain::EMPTY };
         }
     }
 
@@ -299,6 +321,7 @@ impl<const WINDOW: usize, const DOMAINS: usize> Reorder<WINDOW, DOMAINS> {
             .find(|number| self.find(domain, *number).is_some());
         if let (Some(first), Some(state)) = (first, self.domains.get_mut(domain)) {
             state.next = Some(first);
+            state.depth.give_up(first.saturating_sub(next));
             self.release_run(domain);
         }
     }
@@ -306,13 +329,15 @@ impl<const WINDOW: usize, const DOMAINS: usize> Reorder<WINDOW, DOMAINS> {
     /// Moves the window's start to `target`, releasing in order what is held before it.
     fn skip_to(&mut self, domain: usize, target: u64) {
         let next = self.expected(domain).unwrap_or(target);
+        let mut released = 0_u64;
         for number in next..target.min(next.saturating_add(WINDOW as u64)) {
             if !self.is_holding(domain) {
                 break;
             }
-            self.release(domain, number);
+            released = released.saturating_add(self.release(domain, number).into());
         }
         if let Some(state) = self.domains.get_mut(domain) {
+            state.depth.give_up(target.saturating_sub(next).saturating_sub(released));
             state.next = Some(target);
         }
         self.follow_head(domain);
@@ -359,6 +384,7 @@ impl<const WINDOW: usize, const DOMAINS: usize> Reorder<WINDOW, DOMAINS> {
         let Some(place) = self.places.get_mut(usize::from(index)) else { return false };
         let Some(slot) = place.slot.take() else { return false };
         let (earlier, later) = (place.earlier, place.later);
+        let waited = self.now.since(place.arrival);
         place.later = core::mem::replace(&mut self.free, index);
         self.held = self.held.saturating_sub(1);
         if let Some(entry) = self.rings.get_mut(domain).and_then(|ring| ring.get_mut(Self::place(number))) {
@@ -371,6 +397,7 @@ impl<const WINDOW: usize, const DOMAINS: usize> Reorder<WINDOW, DOMAINS> {
             place.earlier = earlier;
         }
         if let Some(state) = self.domains.get_mut(domain) {
+            state.depth.release(waited);
             state.oldest = if earlier == NOWHERE { later } else { state.oldest };
             state.newest = if later == NOWHERE { earlier } else { state.newest };
         }
@@ -392,6 +419,7 @@ impl<const WINDOW: usize, const DOMAINS: usize> Reorder<WINDOW, DOMAINS> {
         let last = core::mem::replace(&mut state.newest, index);
         *place = Place { slot: Some(slot), arrival: wait.at, until, earlier: last, later: NOWHERE };
         state.due = state.due.min(until);
+        state.depth.held = state.depth.held.saturating_add(1);
         if last == NOWHERE {
             state.oldest = index;
         }
@@ -502,6 +530,31 @@ mod tests {
         // What comes after all is late, not lost, and only once.
         assert_eq!(bench.put(1, 16), Ok(vec![1]));
         assert_eq!(bench.put(1, 17), Err(DropReason::Duplicate));
+    }
+
+    #[test]
+    fn how_packets_waited_is_counted() {
+        let mut bench = Bench::new();
+        let depth =
+            |bench: &Bench, at_ms| bench.reorder.depth(0, Instant::ORIGIN + Duration::from_millis(at_ms)).unwrap();
+        bench.put(0, 0).unwrap();
+        assert_eq!(depth(&bench, 4), Depth::default());
+        bench.put(3, 5).unwrap();
+        bench.put(4, 9).unwrap();
+        let (held, waiting) = (2, Duration::from_millis(6));
+        assert_eq!(depth(&bench, 11), Depth { held, waiting, ..Depth::default() });
+        bench.timeout(15);
+        let (total, longest) = (Duration::from_millis(16), Duration::from_millis(10));
+        let given_up = Depth { waited: 2, total, longest, given_up: 2, ..Depth::default() };
+        assert_eq!(depth(&bench, 15), given_up);
+        bench.put(1, 16).unwrap();
+        let late = Depth { late: 1, ..given_up };
+        assert_eq!((depth(&bench, 16), late.missing()), (late, 1));
+        // A window that moves gives up what is not there: 5 to 99 of which 6 was held.
+        bench.put(6, 20).unwrap();
+        bench.put(107, 21).unwrap();
+        let moved = depth(&bench, 21);
+        assert_eq!((moved.given_up, moved.waited, moved.held), (2 + 94, 3, 1));
     }
 
     #[test]

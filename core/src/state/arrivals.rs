@@ -136,8 +136,8 @@ impl Arrivals {
         self.is_urgent
     }
 
-    /// What there is to tell, which counts as told. `room` is how many packets can still be held for order.
-    pub fn report(&mut self, link: u8, window: &ReplayWindow<REPLAY_WORDS>, room: u16, now: Instant) -> Report {
+    /// What there is to tell, which counts as told.
+    pub fn report(&mut self, link: u8, window: &ReplayWindow<REPLAY_WORDS>, now: Instant) -> Report {
         self.settle(window, now);
         let is_regular = !self.is_urgent || now.since(self.regular_at) >= REPORT_INTERVAL;
         let [last, second, third] = self.stated;
@@ -152,7 +152,6 @@ impl Arrivals {
             busy_bytes: self.busy_bytes,
             busy_micros: self.busy_micros,
             jitter: u16::try_from(self.jitter.micros() / 10).unwrap_or(u16::MAX),
-            room,
             ..Report::default()
         };
         let told_up_to = self.list(window, from, &mut report);
@@ -329,7 +328,7 @@ mod tests {
         }
 
         fn report(&mut self, micros: u64) -> Report {
-            self.arrivals.report(3, &self.window, 77, at(micros))
+            self.arrivals.report(3, &self.window, at(micros))
         }
     }
 
@@ -354,7 +353,7 @@ mod tests {
         bench.take(2, 9_000, 0);
         assert_eq!(bench.arrivals.report_at(), Some(at(100) + REPORT_INTERVAL));
         let report = bench.report(25_100);
-        assert_eq!((report.link, report.session, report.room), (3, 3, 77));
+        assert_eq!((report.link, report.session), (3, 3));
         assert_eq!((report.from, report.span, report.gaps.len(), report.bytes), (0, 3, 0, 3_000));
         assert_eq!((report.hold, report.echo), (161, send_time(Instant::from_micros(9_999_000))));
         assert_eq!(bench.arrivals.report_at(), None);

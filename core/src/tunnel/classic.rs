@@ -470,6 +470,12 @@ impl<const LINKS: usize, const WINDOW: usize> Tunnel<LINKS, WINDOW> {
         &self.bond.drops
     }
 
+    /// Packets that wait for a link.
+    #[must_use]
+    pub const fn waiting(&self) -> usize {
+        self.bond.waiting()
+    }
+
     /// Packets held for a missing one.
     #[must_use]
     pub const fn reordering(&self) -> usize {

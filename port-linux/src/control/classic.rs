@@ -209,6 +209,7 @@ pub(crate) mod tests {
             received_bytes_per_sec: Some(13),
             sending: None,
             receiving: None,
+            policy: None,
         }
     }
 
@@ -234,6 +235,8 @@ pub(crate) mod tests {
             received_bytes: 1_068,
             received_bytes_per_sec: 26,
             reordering: 0,
+            waiting: 0,
+            orders: Vec::new(),
             repairs: None,
             drops: DropCounts::default(),
             work: WorkStatus::default(),

@@ -300,13 +300,16 @@ mod tests {
             jitter_us: 90,
             lost_packets: 4,
             arrived_packets: 1_000,
+            spread_us: Some(2_000),
+            resent_packets: 5,
+            copied_packets: 2,
         };
         let full = LinkStatus { mtu: Some(1_492), sending: Some(sending), ..link("dsl") };
         let mut drops = Drops::new();
         drops.count(DropReason::NoLink);
         let status = Status {
             mode: "server",
-            repairs: Some(RepairStatus { resent: 5, unrepaired: 1 }),
+            repairs: Some(RepairStatus { resent: 5, unrepaired: 1, copied: 2, unread_reports: 0 }),
             session: Some(SessionStatus { cipher: "aes-256-gcm", renewals: 3 }),
             drops: DropCounts::from(&drops),
             ..tunnel(vec![full, link("l\"2\\")])
@@ -320,6 +323,8 @@ mod tests {
             allowed: Vec::new(),
             mtu: None,
             reordering: 0,
+            waiting: 0,
+            orders: Vec::new(),
             repairs: None,
             drops: DropCounts::default(),
             links: vec![link("0")],

@@ -4,21 +4,20 @@
 use std::net::SocketAddr;
 
 use mlvpn_core::memory::pool::{Pool, Slot};
-use mlvpn_core::state::departures::Departures;
-use mlvpn_core::state::link::{Link, LinkSettings, Phase, Traffic};
-use mlvpn_core::tunnel::peer::Peer;
+use mlvpn_core::state::link::LinkSettings;
 use mlvpn_core::tunnel::{Arrival, Transmit, Tunnel};
 use mlvpn_core::words::drops::Drops;
-use mlvpn_core::words::event::{DownCause, Event, Health};
+use mlvpn_core::words::event::Event;
 use mlvpn_core::words::ids::LinkId;
 use mlvpn_core::words::limits::MAX_LINKS;
 use mlvpn_core::words::policy::Usage;
 use mlvpn_core::words::rules::Rules;
-use mlvpn_core::words::time::{Duration, Instant};
+use mlvpn_core::words::time::Instant;
 
 use super::client::Client;
+use super::facts::{LinkFacts, classic_facts, facts, orders, repairs};
 use super::server::Server;
-use crate::status::{ReceivingStatus, RepairStatus, SendingStatus};
+use crate::status::{OrderStatus, RepairStatus};
 
 /// Packets a client's reorder buffer can hold: 1,024 of 1,428 bytes are 200 ms at 60 Mbit/s.
 pub(super) const WINDOW: usize = 1024;
@@ -41,27 +40,6 @@ pub(super) enum Source {
     Tunnel,
     /// Of a server's peer, by its place.
     Peer(usize),
-}
-
-/// What the title and the log say of a link.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LinkFacts {
-    pub(super) phase: Phase,
-    pub(super) health: Health,
-    pub(super) loss_percent: u8,
-    pub(super) rtt: Option<Duration>,
-    pub(super) last_heard: Instant,
-    pub(super) rtt_deviation: Duration,
-    pub(super) remote: Option<SocketAddr>,
-    /// What the path carries, in bytes, where it was measured.
-    pub(super) mtu: Option<u16>,
-    pub(super) disconnects: u64,
-    pub(super) down_cause: DownCause,
-    pub(super) traffic: Traffic,
-    pub(super) is_backup: bool,
-    /// Protocol 2 measures these.
-    pub(super) sending: Option<SendingStatus>,
-    pub(super) receiving: Option<ReceivingStatus>,
 }
 
 /// Calls the same method of whichever engine it is.
@@ -188,71 +166,6 @@ impl Engine {
     }
 }
 
-/// What an engine of protocol 2 knows of a link.
-pub(super) fn facts<const LINKS: usize, const WINDOW: usize>(
-    peer: &Peer<LINKS, WINDOW>,
-    id: LinkId,
-) -> Option<LinkFacts> {
-    let path = peer.link(id)?;
-    Some(LinkFacts {
-        phase: path.phase(),
-        health: path.health(),
-        loss_percent: path.loss_percent(),
-        rtt: path.rtt().smoothed(),
-        last_heard: path.last_heard(),
-        rtt_deviation: path.rtt().deviation(),
-        remote: path.place().map(|place| place.address),
-        mtu: path.path_mtu(),
-        disconnects: path.disconnects(),
-        down_cause: path.down_cause(),
-        traffic: *path.traffic(),
-        is_backup: path.settings().fallback_only,
-        sending: peer.departures(id).map(sending),
-        receiving: peer.arrivals(id).map(|arrivals| ReceivingStatus {
-            jitter_us: arrivals.jitter().micros(),
-            late_packets: arrivals.spurious(),
-        }),
-    })
-}
-
-fn sending(departures: &Departures) -> SendingStatus {
-    let (lost_packets, arrived_packets) = departures.lost_and_arrived();
-    SendingStatus {
-        pace_bytes_per_sec: departures.rate().pace(),
-        capacity_bytes_per_sec: departures.rate().capacity(),
-        queue_us: departures.rate().queue().micros(),
-        report_rtt_us: departures.rtt().smoothed().map(Duration::micros),
-        jitter_us: departures.jitter().micros(),
-        lost_packets,
-        arrived_packets,
-    }
-}
-
-/// What an engine of protocol 2 did about packets its peer missed.
-pub(super) fn repairs<const LINKS: usize, const WINDOW: usize>(peer: &Peer<LINKS, WINDOW>) -> RepairStatus {
-    let counts = peer.counts();
-    RepairStatus { resent: counts.resent, unrepaired: counts.unrepaired }
-}
-
-pub(super) fn classic_facts(link: &Link) -> LinkFacts {
-    LinkFacts {
-        phase: link.phase(),
-        health: link.health(),
-        loss_percent: link.loss_percent(),
-        rtt: link.rtt().smoothed(),
-        last_heard: link.last_heard(),
-        rtt_deviation: link.rtt().deviation(),
-        remote: link.remote(),
-        mtu: None,
-        disconnects: link.disconnects(),
-        down_cause: link.down_cause(),
-        traffic: *link.traffic(),
-        is_backup: link.settings().fallback_only,
-        sending: None,
-        receiving: None,
-    }
-}
-
 /// Packets and time, as each engine describes them.
 impl Engine {
     pub(super) fn has_room(&self) -> bool {
@@ -330,6 +243,23 @@ impl Engine {
             Self::Classic(tunnel) => tunnel.reordering(),
             Self::Client(client) => client.active.reordering(),
             Self::Server(server) => server.reordering(),
+        }
+    }
+
+    /// Packets that wait for a link.
+    pub(super) fn waiting(&self) -> usize {
+        match self {
+            Self::Classic(tunnel) => tunnel.waiting(),
+            Self::Client(client) => client.active.waiting(),
+            Self::Server(server) => server.waiting(),
+        }
+    }
+
+    /// How packets waited for their order, where there is one peer.
+    pub(super) fn orders(&self, now: Instant) -> Vec<OrderStatus> {
+        match self {
+            Self::Client(client) => orders(&client.active, now),
+            Self::Classic(_) | Self::Server(_) => Vec::new(),
         }
     }
 

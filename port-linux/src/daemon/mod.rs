@@ -11,6 +11,7 @@ mod command;
 mod control;
 mod delivery;
 mod engine;
+mod facts;
 mod failover;
 mod filters;
 mod links;

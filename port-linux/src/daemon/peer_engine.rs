@@ -14,9 +14,10 @@ use mlvpn_core::words::limits::MAX_LINKS;
 use mlvpn_core::words::rules::Rules;
 use mlvpn_core::words::time::Instant;
 
-use super::engine::{LinkFacts, WINDOW, classic_facts, facts, repairs};
+use super::engine::WINDOW;
+use super::facts::{LinkFacts, classic_facts, facts, orders, repairs};
 use super::filters::Choices;
-use crate::status::RepairStatus;
+use crate::status::{OrderStatus, RepairStatus};
 
 /// Links one client may have.
 pub(super) const PEER_LINKS: usize = 8;
@@ -156,6 +157,19 @@ impl PeerEngine {
     /// Packets held for a missing one.
     pub(super) fn reordering(&self) -> usize {
         either!(self, engine => engine.reordering())
+    }
+
+    /// Packets that wait for a link.
+    pub(super) fn waiting(&self) -> usize {
+        either!(self, engine => engine.waiting())
+    }
+
+    /// How packets waited for their order; the classic protocol has one, of which this is not told.
+    pub(super) fn orders(&self, now: Instant) -> Vec<OrderStatus> {
+        match self {
+            Self::Two(engine) => orders(engine, now),
+            Self::Classic(_) => Vec::new(),
+        }
     }
 
     /// What was done about packets the peer missed; the classic protocol does nothing about them.

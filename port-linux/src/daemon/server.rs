@@ -28,7 +28,7 @@ use mlvpn_core::words::network::Network;
 use mlvpn_core::words::rules::Rules;
 use mlvpn_core::words::time::Instant;
 
-use super::engine::LinkFacts;
+use super::facts::LinkFacts;
 use super::peer_engine::{PeerEngine, PeerOfTwo};
 use super::routes::Routes;
 use crate::status::RepairStatus;
@@ -206,12 +206,19 @@ impl Server {
         self.members.iter().flatten().map(|member| member.engine.reordering()).sum()
     }
 
+    /// Packets that wait for a link to any peer.
+    pub(super) fn waiting(&self) -> usize {
+        self.members.iter().flatten().map(|member| member.engine.waiting()).sum()
+    }
+
     /// What was done about packets that the peers there are missed.
     pub(super) fn repairs(&self) -> RepairStatus {
         let each = self.members.iter().flatten().filter_map(|member| member.engine.repairs());
         each.fold(RepairStatus::default(), |sum, one| RepairStatus {
             resent: sum.resent.saturating_add(one.resent),
             unrepaired: sum.unrepaired.saturating_add(one.unrepaired),
+            copied: sum.copied.saturating_add(one.copied),
+            unread_reports: sum.unread_reports.saturating_add(one.unread_reports),
         })
     }
 

@@ -11,7 +11,8 @@ use mlvpn_core::words::limits::MAX_LINKS;
 use mlvpn_core::words::time::{Duration, Instant};
 use nix::unistd::getppid;
 
-use super::engine::{Engine, LinkFacts, Source, repairs};
+use super::engine::{Engine, Source};
+use super::facts::{LinkFacts, orders, repairs};
 use super::links::{Hold, LinkPort};
 use super::server::Server;
 use super::worker::Worker;
@@ -49,6 +50,8 @@ impl Worker {
             received_bytes: sum(|link| link.received_bytes),
             received_bytes_per_sec: sum(|link| link.received_bytes_per_sec.unwrap_or(0)),
             reordering: count(self.engine.reordering()),
+            waiting: count(self.engine.waiting()),
+            orders: self.engine.orders(now),
             repairs: self.engine.repairs(),
             drops: DropCounts::from(&self.engine.drops()),
             work: self.work(),
@@ -161,13 +164,13 @@ impl Worker {
         };
         let peers = peers.map(|(place, peer)| match &self.engine {
             Engine::Server(server) => self.client_status(server, peer, now),
-            _ => self.server_status(place, peer),
+            _ => self.server_status(place, peer, now),
         });
         Peers { total: self.config.peers.len() as u64, peers: peers.collect() }
     }
 
     /// A client's server.
-    fn server_status(&self, place: usize, peer: &config::Peer) -> PeerStatus {
+    fn server_status(&self, place: usize, peer: &config::Peer, now: Instant) -> PeerStatus {
         let active = place == self.failover.active && self.config.general.protocol == Protocol::Two;
         let engine = match &self.engine {
             Engine::Client(client) if active => Some(&client.active),
@@ -179,6 +182,8 @@ impl Worker {
             session: engine.and_then(|engine| Some(self.session_of(engine.aead()?, place))),
             mtu: engine.map(|engine| engine.mtu()),
             reordering: engine.map_or(0, |engine| count(engine.reordering())),
+            waiting: engine.map_or(0, |engine| count(engine.waiting())),
+            orders: engine.map(|engine| orders(engine, now)).unwrap_or_default(),
             repairs: engine.map(|engine| repairs(engine)),
             drops: engine.map(|engine| DropCounts::from(engine.drops())).unwrap_or_default(),
             links: Vec::new(),
@@ -212,6 +217,8 @@ impl Worker {
             session: engine.aead().map(|aead| self.session_of(aead, place)),
             mtu: Some(engine.mtu()),
             reordering: count(engine.reordering()),
+            waiting: count(engine.waiting()),
+            orders: engine.orders(now),
             repairs: engine.repairs(),
             drops: engine.drops().into(),
             links: links.collect(),
@@ -231,6 +238,8 @@ fn named(peer: &config::Peer) -> PeerStatus {
         allowed: peer.allowed.iter().map(|network| format!("{}/{}", network.address, network.prefix_len)).collect(),
         mtu: None,
         reordering: 0,
+        waiting: 0,
+        orders: Vec::new(),
         repairs: None,
         drops: DropCounts::default(),
         links: Vec::new(),
@@ -267,6 +276,7 @@ fn measured(facts: Option<&LinkFacts>, now: Instant) -> LinkStatus {
         received_bytes_per_sec: None,
         sending: up.and_then(|facts| facts.sending),
         receiving: up.and_then(|facts| facts.receiving),
+        policy: facts.and_then(|facts| facts.policy),
     }
 }
 

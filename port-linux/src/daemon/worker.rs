@@ -174,6 +174,7 @@ impl Worker {
         }
         self.follow_rules();
         self.filters = Filters::new(&self.config, |name| self.place_of(name));
+        self.check_quotas();
         self.show_title();
         self.notifier.ready();
         let carried = self.carry();

@@ -89,7 +89,6 @@ impl Liar {
             hold: random.bits() as u16,
             least: random.bits() as u16,
             jitter: random.bits() as u16,
-            room: random.bits() as u16,
             ..Report::default()
         };
         for _ in 0..random.below(MAX_GAPS as u64 + 1) {
@@ -139,6 +138,27 @@ fn absurd_reports_do_no_harm_and_have_little_sent() {
 }
 
 #[test]
+fn a_flood_of_reports_is_not_read() {
+    let mut liar = Liar::new(672);
+    let flood = 20_000;
+    for _ in 0..flood / 8 {
+        let report =
+            Control::Report(Report { session: liar.keys.own_index.low(), span: u16::MAX, ..Report::default() });
+        liar.say(&[const { None }; 8].map(|_: Option<()>| report.clone()));
+        liar.world.run_for(Duration::from_micros(400));
+    }
+    let unread = liar.world.end(SERVER).peer.counts().unread;
+    println!("of {flood} reports in a second {unread} are not read");
+    // A link's receiver says 500 in a second at most, and 128 may have been held up.
+    assert!((flood - 700..flood - 600).contains(&unread), "{unread}");
+    // An honest report is read again soon.
+    liar.world.run_for(Duration::from_millis(300));
+    liar.say(&[Control::Report(Report { session: liar.keys.own_index.low(), ..Report::default() })]);
+    assert_eq!(liar.world.end(SERVER).peer.counts().unread, unread);
+    liar.check(672);
+}
+
+#[test]
 fn sums_that_run_backwards_and_echoes_of_nothing_keep_the_pace_within_its_bounds() {
     let mut liar = Liar::new(670);
     let mut report = Report { session: liar.keys.own_index.low(), ..Report::default() };
@@ -176,7 +196,8 @@ fn what_is_lost_on_the_way_is_sent_again_and_nothing_is_delivered_twice() {
         assert_eq!(numbers.len(), count, "{who:?} delivered one twice");
         // A tenth is lost on the links; without repair that were 1,800.
         assert!(count > 1_850, "{who:?}: {count}");
-        assert!(world.end(who).peer.counts().resent > 100);
+        let counts = world.end(who).peer.counts();
+        assert!(counts.resent > 100 && counts.unread == 0, "{counts:?}");
     }
     world.assert_no_slot_is_lost();
 }

@@ -57,16 +57,20 @@ fn both_ends_show_what_is_measured_of_the_data_they_send() {
     assert!(stream.finish() > 0);
     for of in [&status, &peer] {
         assert!(of["reordering"].is_u64() && of["repairs"]["resent"].is_u64(), "{of:#}");
-        assert!(of["repairs"]["unrepaired"].is_u64(), "{of:#}");
+        assert!(of["repairs"]["unrepaired"].is_u64() && of["waiting"].is_u64() && of["orders"].is_array(), "{of:#}");
         for link in of["links"].as_array().expect("links") {
             let (sending, receiving) = (&link["sending"], &link["receiving"]);
             assert!(sending["pace_bytes_per_sec"].as_u64() > Some(0), "{link:#}");
-            for figure in ["queue_us", "jitter_us", "lost_packets"] {
+            for figure in ["queue_us", "jitter_us", "lost_packets", "resent_packets", "copied_packets"] {
                 assert!(sending[figure].is_u64(), "{figure}: {link:#}");
             }
             assert!(receiving["jitter_us"].is_u64() && receiving["late_packets"].is_u64(), "{link:#}");
+            assert!(receiving["duplicate_packets"].is_u64() && link["policy"]["tier"] == 1, "{link:#}");
         }
     }
+    // The second link is a millisecond quicker each way, so packets of the first bring up the rear, and wait for none.
+    let spread = |place: usize| status["links"][place]["sending"]["spread_us"].as_u64();
+    assert!(spread(0).max(spread(1)) >= Some(500) && spread(0).min(spread(1)) == Some(0), "{status:#}");
     let round_trips = status["links"].as_array().expect("links").iter();
     let round_trips: Vec<u64> = round_trips.filter_map(|link| link["sending"]["report_rtt_us"].as_u64()).collect();
     assert!(round_trips.iter().any(|micros| *micros >= 1_000), "{status:#}");

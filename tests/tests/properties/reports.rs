@@ -113,7 +113,7 @@ impl Link {
             let landing = self.flying.keys().next().map(|(at, _)| *at);
             let Some(next) = due.into_iter().chain(landing).min().filter(|at| *at <= until) else { return Ok(()) };
             if due.is_some_and(|due| due <= next) {
-                let report = self.arrivals.report(0, &self.window, 1, next);
+                let report = self.arrivals.report(0, &self.window, next);
                 self.launch(next, report_fate(), || Flying::Report(report.clone()));
             } else if let Some((_, flying)) = self.flying.pop_first() {
                 self.land(flying, next)?;

@@ -95,6 +95,12 @@ impl Path {
         self.phase == Phase::Up && self.health != Health::Silent
     }
 
+    /// The tier somebody set for it.
+    #[must_use]
+    pub const fn tier(&self) -> u8 {
+        self.accord.terms.tier
+    }
+
     /// Its share beside others of its tier; 0 for none in particular.
     #[must_use]
     pub const fn weight(&self) -> u8 {

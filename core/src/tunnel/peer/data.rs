@@ -205,6 +205,8 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         let Some(place) = member.path.place() else { return Err((slot, DropReason::NoLink)) };
         member.path.count_sent(len);
         member.path.note_data(now);
+        member.counts.resent = member.counts.resent.saturating_add(flags.resend.into());
+        member.counts.copied = member.counts.copied.saturating_add((!is_kept).into());
         member.departures.charge(len.saturating_add(place.overhead()), now);
         self.sent_bytes = self.sent_bytes.saturating_add(len.saturating_add(place.overhead()) as u64);
         let sent = Sent {

@@ -13,6 +13,7 @@
 mod client;
 pub mod config;
 mod data;
+pub mod facts;
 mod members;
 mod policy;
 mod receive;
@@ -48,8 +49,10 @@ use super::random::Random;
 use client::Asking;
 use config::{ClientCredentials, PeerConfig};
 use data::Load;
+use facts::LinkCounts;
 use members::Members;
 use policy::CopyCredit;
+use reports::Readings;
 
 /// Ordering domains, numbered from 1; 0 is for packets that wait for no other.
 const ORDERED: u8 = 7;
@@ -81,6 +84,8 @@ struct Member {
     departures: Departures,
     arrivals: Arrivals,
     copies: CopyCredit,
+    readings: Readings,
+    counts: LinkCounts,
     /// It was silent when last looked at.
     is_failed: bool,
     blocked: bool,
@@ -94,6 +99,8 @@ impl Member {
             path: Path::new(role, settings),
             arrivals: Arrivals::default(),
             copies: CopyCredit::default(),
+            readings: Readings::default(),
+            counts: LinkCounts::default(),
             is_failed: false,
             blocked: false,
             told: Told::default(),
@@ -112,6 +119,8 @@ pub struct Counts {
     pub forgotten: u64,
     /// Packets sent over a second link, too.
     pub copied: u64,
+    /// Reports that were not read, for they came too often.
+    pub unread: u64,
 }
 
 /// One peer's engine. See the module's description.

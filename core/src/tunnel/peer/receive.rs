@@ -78,7 +78,14 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
                 if let Err(reason) = self.bond.follow_ecn(pool, &slot, arrival.ecn) {
                     return Err((slot, reason));
                 }
-                self.deliver(pool, slot, place, arrival.at)
+                let link = place.link;
+                let delivered = self.deliver(pool, slot, place, arrival.at);
+                if matches!(delivered, Err((_, DropReason::Duplicate)))
+                    && let Some(member) = self.member_mut(link)
+                {
+                    member.counts.duplicates = member.counts.duplicates.saturating_add(1);
+                }
+                delivered
             }
             Some(kind) => {
                 let outcome = self.handshake_message(kind, packet.as_bytes(), arrival.at);

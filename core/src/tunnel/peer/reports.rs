@@ -20,11 +20,37 @@ const REPORTS: usize = 4;
 /// Nothing is said of a packet this late: its report was lost three times.
 const FORGOTTEN: Duration = Duration::from_millis(1_500);
 
+/// A receiver speaks of a link at most this often (see `Arrivals`): what comes more often on the long run is not read, for each
+/// report may cost a step for every packet kept.
+const REPORT_EVERY: Duration = Duration::from_millis(2);
+
+/// Reports of a link that may come at once, when they were held up on their way: a quarter of a second of them. What is said in one that
+/// is not read is said in the next, too.
+const REPORTS_AT_ONCE: u64 = 128;
+
 /// A link fails when nothing is said of so many packets. Of fewer, all may have been lost by chance: they are sent again,
 /// and the link is asked.
 const FAILING: u16 = 4;
 
 const _: () = assert!(REPORTS <= MAX_FRAMES);
+
+/// How many reports of a link may still be read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Readings {
+    /// When as many as may come at once may come at once again.
+    free_at: Instant,
+}
+
+impl Readings {
+    /// Whether one more is read.
+    fn admit(&mut self, now: Instant) -> bool {
+        let is_due = self.free_at.since(now) <= REPORT_EVERY * REPORTS_AT_ONCE;
+        if is_due {
+            self.free_at = self.free_at.max(now) + REPORT_EVERY;
+        }
+        is_due
+    }
+}
 
 impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
     /// When a report is due.
@@ -44,7 +70,6 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         }
         let is_urgent = self.members.iter().flatten().any(|member| member.arrivals.is_urgent());
         let link = self.report_link(is_urgent)?;
-        let room = u16::try_from(WINDOW.saturating_sub(self.bond.reorder.held())).unwrap_or(u16::MAX);
         let mut frames = heapless::Vec::<Control, REPORTS>::new();
         for (index, member) in self.members.iter_mut().enumerate() {
             let Some(member) = member else { continue };
@@ -54,7 +79,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             let Some(window) = self.current.as_ref().and_then(|session| session.window(LinkId::new(index))) else {
                 continue;
             };
-            let report = member.arrivals.report(u8::try_from(index).unwrap_or(u8::MAX), window, room, now);
+            let report = member.arrivals.report(u8::try_from(index).unwrap_or(u8::MAX), window, now);
             // Full is asked above.
             let _ = frames.push(Control::Report(report));
         }
@@ -99,7 +124,9 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         now: Instant,
     ) {
         let link = LinkId::new(report.link.into());
-        if self.members.get(link.index()).is_none_or(Option::is_none) {
+        let Some(member) = self.member_mut(link) else { return };
+        if !member.readings.admit(now) {
+            self.counts.unread = self.counts.unread.saturating_add(1);
             return;
         }
         let settled = self.flight.settle(pool, report, now);

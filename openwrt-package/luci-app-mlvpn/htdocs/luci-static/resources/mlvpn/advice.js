@@ -27,6 +27,12 @@ const LINK_STATES = {
 	disabled: _('taken out')
 };
 
+// What a quota makes of a link; nothing is said of one that is not used up.
+const STOPS = {
+	soft: _('its quota is used up: a backup'),
+	hard: _('its quota is used up: it carries no data')
+};
+
 const LINK_STEPS = {
 	lossy: _('The tunnel uses it only while no better link is up. See what else loads this line, or raise loss_tolerance.'),
 	slow: _('The tunnel uses it only while no better link is up. See what else loads this line, or raise latency_tolerance.'),
@@ -63,6 +69,10 @@ return baseclass.extend({
 		return LINK_STATES[state] || String(state);
 	},
 
+	stop(stop) {
+		return STOPS[stop] || null;
+	},
+
 	// How serious a link's state is, for its colour: the word stands beside it anyway.
 	severity(state) {
 		if (state == 'up' || state == 'listening')
@@ -87,6 +97,12 @@ return baseclass.extend({
 
 			if (step)
 				found.push([ '%s: %s'.format(link.name, link.reason || this.linkState(link.state)), step ]);
+
+			if ((link.policy || {}).stop == 'hard')
+				found.push([
+					'%s: %s'.format(link.name, this.stop('hard')),
+					_('It is used again when the next day or month begins, or when its quota is raised under Settings.')
+				]);
 		});
 
 		if (!links.length)
@@ -144,6 +160,7 @@ return baseclass.extend({
 			[ _('Sent'), '%s (%s)'.format(units.rate(status.sent_bytes_per_sec), units.volume(status.sent_bytes)) ],
 			[ _('Received'), '%s (%s)'.format(units.rate(status.received_bytes_per_sec), units.volume(status.received_bytes)) ],
 			[ _('Held back to restore order'), _('%d packets').format(status.reordering) ],
+			[ _('Lost and sent again'), status.repairs ? _('%d packets').format(status.repairs.resent) : null ],
 			[ _('Version'), status.version ]
 		];
 

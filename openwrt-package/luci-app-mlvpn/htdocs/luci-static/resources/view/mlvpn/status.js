@@ -66,7 +66,14 @@ function sentences(found) {
 }
 
 function stateOf(link) {
-	const detail = [ link.reason, link.backup ? _('backup') : null ].filter(Boolean).join('; ');
+	const policy = link.policy || {};
+	const detail = [
+		link.reason,
+		link.backup ? _('backup') : null,
+		policy.tier > 1 ? _('tier %d').format(policy.tier) : null,
+		policy.metered ? _('costs money') : null,
+		advice.stop(policy.stop)
+	].filter(Boolean).join('; ');
 
 	return [
 		E('span', { 'class': 'mlvpn-mark mlvpn-%s'.format(advice.severity(link.state)) }), advice.linkState(link.state),
@@ -76,6 +83,31 @@ function stateOf(link) {
 
 function rates(link, field) {
 	return [ units.rate(link['%s_bytes_per_sec'.format(field)]), E('small', {}, [ units.volume(link['%s_bytes'.format(field)]) ]) ];
+}
+
+// What a link was found to carry, while that is known.
+function capacity(link) {
+	const found = (link.sending || {}).capacity_bytes_per_sec;
+
+	return found == null ? [] : [ E('small', {}, [ _('of %s').format(units.rate(found)) ]) ];
+}
+
+// The day's and the month's use, of the limit that comes next.
+function quota(link) {
+	const used = (link.policy || {}).quota;
+
+	if (!used)
+		return '-';
+
+	const lines = [ [ 'day', _('today') ], [ 'month', _('this month') ] ].map(([ span, word ]) => {
+		const bytes = used['%s_bytes'.format(span)];
+		const limits = [ 'soft', 'hard' ].map(kind => used['%s_%s_bytes'.format(span, kind)]).filter(limit => limit != null);
+		const next = limits.find(limit => bytes < limit) || limits[limits.length - 1];
+
+		return limits.length ? '%s: %s'.format(word, _('%s of %s').format(units.volume(bytes), units.volume(next))) : null;
+	});
+
+	return lines.filter(Boolean).map(line => E('div', {}, [ line ]));
 }
 
 return view.extend({
@@ -169,14 +201,16 @@ return view.extend({
 	},
 
 	links(status) {
-		const head = [ _('Link'), _('State'), _('Sent'), _('Received'), _('Round trip'), _('Loss'), _('MTU'), _('Use') ];
+		const head = [ _('Link'), _('State'), _('Sent'), _('Received'), _('Round trip'), _('Queue'), _('Loss'), _('Quota'), _('MTU'), _('Use') ];
 		const rows = (status.links || []).map(link => [
 			[ E('strong', {}, [ link.name ]), E('small', {}, [ [ link.interface, link.device ].filter(Boolean).join(', ') ]) ],
 			stateOf(link),
-			rates(link, 'sent'),
+			[ ...rates(link, 'sent'), ...capacity(link) ],
 			rates(link, 'received'),
 			units.milliseconds(link.rtt_us),
+			units.milliseconds((link.sending || {}).queue_us),
 			units.percent(link.loss_percent),
+			quota(link),
 			link.mtu == null ? '-' : String(link.mtu),
 			this.switch(link)
 		]);
