@@ -22,6 +22,9 @@ _mlvpn() {
             mlvpn,check)
                 cmd="mlvpn__subcmd__check"
                 ;;
+            mlvpn,convert)
+                cmd="mlvpn__subcmd__convert"
+                ;;
             mlvpn,demo)
                 cmd="mlvpn__subcmd__demo"
                 ;;
@@ -71,7 +74,7 @@ _mlvpn() {
 
     case "${cmd}" in
         mlvpn)
-            opts="-c -D -n -u -v -q -V -h --config --debug --natural-title --name --user --verbose --quiet --version --yes-run-as-root --help check demo keygen pubkey gensecret show list link set peer reload bench version"
+            opts="-c -D -n -u -v -q -V -h --config --debug --natural-title --name --user --verbose --quiet --version --yes-run-as-root --help check convert demo keygen pubkey gensecret show list link set peer reload bench version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -137,6 +140,24 @@ _mlvpn() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mlvpn__subcmd__convert)
+            opts="-h --tunnel --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --tunnel)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

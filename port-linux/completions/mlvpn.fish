@@ -36,6 +36,7 @@ complete -c mlvpn -n "__fish_mlvpn_needs_command" -s V -l version -d 'Print the 
 complete -c mlvpn -n "__fish_mlvpn_needs_command" -l yes-run-as-root -d 'Stay root (not advised)'
 complete -c mlvpn -n "__fish_mlvpn_needs_command" -s h -l help -d 'Print help'
 complete -c mlvpn -n "__fish_mlvpn_needs_command" -f -a "check" -d 'Say what is wrong with a configuration, without running it'
+complete -c mlvpn -n "__fish_mlvpn_needs_command" -f -a "convert" -d 'Print mlvpn.conf as OpenWrt\'s /etc/config/mlvpn, or that as mlvpn.conf'
 complete -c mlvpn -n "__fish_mlvpn_needs_command" -f -a "demo" -d 'Show a tunnel over emulated links at work'
 complete -c mlvpn -n "__fish_mlvpn_needs_command" -f -a "keygen" -d 'Print a new private key, for private_key in the configuration'
 complete -c mlvpn -n "__fish_mlvpn_needs_command" -f -a "pubkey" -d 'Read a private key and print its public key, for the other end\'s public_key'
@@ -49,6 +50,8 @@ complete -c mlvpn -n "__fish_mlvpn_needs_command" -f -a "reload" -d 'Have a runn
 complete -c mlvpn -n "__fish_mlvpn_needs_command" -f -a "bench" -d 'Measure what this machine can seal, open and carry'
 complete -c mlvpn -n "__fish_mlvpn_needs_command" -f -a "version" -d 'Print the version'
 complete -c mlvpn -n "__fish_mlvpn_using_subcommand check" -s h -l help -d 'Print help'
+complete -c mlvpn -n "__fish_mlvpn_using_subcommand convert" -l tunnel -d 'Which of several tunnels of OpenWrt\'s file' -r
+complete -c mlvpn -n "__fish_mlvpn_using_subcommand convert" -s h -l help -d 'Print help'
 complete -c mlvpn -n "__fish_mlvpn_using_subcommand demo" -l links -d 'Rate, delay and loss of each link, as 40mbit/10ms,10mbit/40ms/1%' -r
 complete -c mlvpn -n "__fish_mlvpn_using_subcommand demo" -l seconds -d 'How long to run, 5 to 3600 [default: 26]' -r
 complete -c mlvpn -n "__fish_mlvpn_using_subcommand demo" -l svg -d 'Draw throughput over time to FILE' -r -F
