@@ -177,6 +177,8 @@ impl Worker {
         self.check_quotas();
         self.show_title();
         self.notifier.ready();
+        // So that a deadline is there, also where nothing else ever happens.
+        self.advise(now);
         let carried = self.carry();
         self.notifier.stopping();
         let ended = carried.and(self.say_goodbye());

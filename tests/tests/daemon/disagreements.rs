@@ -40,8 +40,8 @@ fn a_shared_secret_that_differs_is_named() {
     let both = start_both(
         &network,
         &(
-            client.with("peer office", "secret", &protocol2::secret(1)),
-            server.with("peer router", "secret", &protocol2::secret(2)),
+            client.with("peer office", "secret", &protocol2::secret(11)),
+            server.with("peer router", "secret", &protocol2::secret(12)),
         ),
     );
     both.0.expect_log(&["the shared secret differs from the server's"]);

@@ -25,7 +25,7 @@ fn filtered_datagrams_leave_by_their_link((client, server): (Configuration, Conf
     let Some(network) = Network::emulated(&["unlimited/1ms", "unlimited/1ms"]) else { return };
     let client = client.with("filters", "l2", "udp dst port 9000 or 9001");
     let both = start_both(&network, &(client, server));
-    both.0.expect_title("@l1 @l2");
+    both.0.expect_title("mlvpn: test @l1 @l2");
     both.0.expect_calls(&["tuntap_up"]);
     let own = tunnel_address(Side::Client, Family::V4);
     let socket = network.client.run(|| UdpSocket::bind((own, 0))).expect("a namespace").expect("the address is there");

@@ -52,8 +52,8 @@ fn flaps_new_addresses_and_reloads_leave_nothing_behind() {
         // Another address.
         let host = 10 + round % 200;
         let (old, new) = (if round == 0 { 1 } else { 10 + (round - 1) % 200 }, host);
-        network.ip(Side::Client, &format!("address add 10.9.1.{new}/24 dev link1"));
         network.ip(Side::Client, &format!("address del 10.9.1.{old}/24 dev link1"));
+        network.ip(Side::Client, &format!("address add 10.9.1.{new}/24 dev link1"));
         // Another file.
         both.0.reload(&client.clone().with("l2", "bandwidth_upload", &(100_000 + round).to_string()));
         both.0.expect_log(&["reload: done"]);
