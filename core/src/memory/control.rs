@@ -138,9 +138,9 @@ pub const MAX_FRAMES: usize = 8;
 /// takes the most bytes postcard's varints have, is within it.
 pub const MAX_BLOCK: usize = u8::MAX as usize;
 
-/// The longest encoding of a report: its number, two bytes, four numbers of 32 bits and six of 16, and the gaps behind
+/// The longest encoding of a report: its number, two bytes, four numbers of 32 bits and five of 16, and the gaps behind
 /// their count.
-const MAX_REPORT: usize = 1 + 2 + 4 * 5 + 6 * 3 + 1 + MAX_GAPS * 6;
+const MAX_REPORT: usize = 1 + 2 + 4 * 5 + 5 * 3 + 1 + MAX_GAPS * 6;
 
 const _: () = assert!(MAX_REPORT <= MAX_BLOCK);
 

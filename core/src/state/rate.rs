@@ -244,7 +244,8 @@ impl Rate {
         let queue = if is_telling { heard.queue } else { Duration::ZERO };
         self.over = if queue > threshold { self.over.saturating_add(1) } else { 0 };
         let losses = u64::from(heard.lost).saturating_mul(8);
-        let is_shallow = heard.lost >= 8 && losses > u64::from(heard.arrived);
+        // Where nothing arrives, it is not for the rate.
+        let is_shallow = heard.lost >= 8 && heard.arrived > 0 && losses > u64::from(heard.arrived);
         if self.over >= START_REPORTS || queue > threshold + START_QUEUE_CLEAR || is_shallow {
             let rate =
                 self.busy_rate(heard).unwrap_or_else(|| per_second(heard.bytes, heard.interval).min(self.recent));

@@ -25,9 +25,15 @@ const TEST_PACKETS: u32 = 400;
 const TEST_SPAN: Duration = Duration::from_secs(3);
 
 /// Loss above this in a test, in 1/65,536, may have fallen and be congestion still, of a link that carries far less than it
-/// delivered before the test: 10 %. So many tests follow each other at most.
-const HEAVY: u32 = 6_554;
+/// delivered before the test: 20 %. So many tests follow each other at most.
+const HEAVY: u32 = 13_107;
 const MOST_TESTS: u8 = 4;
+
+/// Where more than this is lost, in 1/65,536, it is not for the rate: seven eighths.
+const HOPELESS: u32 = 57_344;
+
+/// A rate is measured over at least this long.
+const MEASURED: Duration = Duration::from_millis(80);
 
 /// Loss that fell below this part of what it was, in 256ths, was congestion: 0.4.
 const FELL: u32 = 102;
@@ -88,8 +94,11 @@ impl Window {
         }
     }
 
-    /// What was delivered while the link was used to the full, in bytes per second; 0 when it never was.
+    /// What was delivered while the link was used to the full, in bytes per second; 0 when it hardly was.
     fn rate(&self) -> u64 {
+        if self.time < MEASURED {
+            return 0;
+        }
         super::per_second(self.bytes, self.time)
     }
 
@@ -172,10 +181,12 @@ impl Limit {
         if now.since(self.window.since) < WINDOW || self.window.total() < WINDOW_PACKETS {
             return false;
         }
-        let is_suspicious = self.window.lost >= WINDOW_LOSSES && self.window.ratio() > self.threshold();
+        let ratio = self.window.ratio();
+        let is_suspicious = self.window.lost >= WINDOW_LOSSES && ratio > self.threshold() && ratio <= HOPELESS;
         if !is_suspicious {
             // Usual loss is learned slowly.
-            self.baseline = self.baseline.saturating_sub(self.baseline >> 3).saturating_add(self.window.ratio() >> 3);
+            let ratio = if ratio > HOPELESS { self.baseline } else { ratio };
+            self.baseline = self.baseline.saturating_sub(self.baseline >> 3).saturating_add(ratio >> 3);
             self.window = Window::at(now);
         }
         is_suspicious
@@ -200,7 +211,7 @@ impl Limit {
             self.rate = super::part(delivered, KEPT);
             return Some(self.hold_on(heard.at));
         }
-        if ratio > HEAVY && self.tests < MOST_TESTS {
+        if ratio > HEAVY && ratio <= HOPELESS && self.tests < MOST_TESTS {
             self.tests = self.tests.saturating_add(1);
             self.test(heard, delivered);
             return None;

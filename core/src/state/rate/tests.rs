@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The rate against links of water: what is sent flows through a queue at the link's rate, and is reported 50 ms later.
 
-extern crate std;
-use std::collections::VecDeque;
+use heapless::Deque;
 
 use super::*;
 
@@ -18,7 +17,7 @@ struct Link {
     /// Delay that is no queue, for a rate in bytes per second.
     noise: fn(u64) -> Duration,
     queued: u64,
-    reports: VecDeque<Heard>,
+    reports: Deque<Heard, 3>,
     now: Instant,
 }
 
@@ -26,7 +25,7 @@ impl Link {
     fn new(carries: u64, buffer: u64) -> Self {
         let now = Instant::from_micros(1_000_000);
         let noise = |_| Duration::ZERO;
-        Self { rate: Rate::new(0), carries, buffer, noise, queued: 0, reports: VecDeque::new(), now }
+        Self { rate: Rate::new(0), carries, buffer, noise, queued: 0, reports: Deque::new(), now }
     }
 
     /// Sends as much as may be for so long.
@@ -52,9 +51,9 @@ impl Link {
                 lost: u32::try_from(lost).unwrap(),
                 is_used: true,
             };
-            self.reports.push_back(heard);
             self.now += STEP;
-            if self.reports.len() > 2 {
+            self.reports.push_back(heard).unwrap();
+            if self.reports.is_full() {
                 self.rate.hear(Heard { at: self.now, ..self.reports.pop_front().unwrap() });
             }
         }
