@@ -12,8 +12,8 @@ target=${1:-mips-unknown-linux-musl}
 native=x86_64-unknown-linux-musl
 # Bytes in flash, of the program as it is packed and of the package: the budget, which mips does not keep yet (README.md says
 # what takes the rest), and what may not be exceeded meanwhile.
-program_budget=600000 program_limit=1000000
-package_budget=200000 package_limit=520000
+program_budget=600000 program_limit=1050000
+package_budget=200000 package_limit=530000
 
 require_target "$target"
 for each in "$target" "$native"; do
