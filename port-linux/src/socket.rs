@@ -160,6 +160,19 @@ impl LinkSocket {
         Self::new(socket, address, Some(probe))
     }
 
+    /// Leaves no datagrams to the kernel to cut or join, for kernels and devices that do it wrong.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn forgo_offload(&mut self) -> io::Result<()> {
+        self.longest_cut.set(0);
+        if self.is_joining {
+            sys::set_socket_option(&self.socket, libc::SOL_UDP, libc::UDP_GRO, 0)?;
+            self.is_joining = false;
+        }
+        Ok(())
+    }
+
     /// Marks what the socket sends, for the routing rules (`SO_MARK`). Needs `CAP_NET_ADMIN`.
     ///
     /// # Errors
@@ -673,7 +686,7 @@ mod tests {
     #[test]
     fn runs_and_batches_arrive_as_the_datagrams_they_were_with_their_marks() {
         for local in ["127.0.0.1", "::1"] {
-            let (one, two) = match (LinkSocket::open(&from(local)), LinkSocket::open(&from(local))) {
+            let (mut one, mut two) = match (LinkSocket::open(&from(local)), LinkSocket::open(&from(local))) {
                 (Ok(one), Ok(two)) => (one, two),
                 (Err(why), _) | (_, Err(why)) => {
                     eprintln!("skipped: {why}");
@@ -687,9 +700,7 @@ mod tests {
             pass(&one, &two, &letters(&[1400, 1400, 700, 1400, 60, 60, 1, 1400], &[Ecn::NotEct]));
             pass(&one, &two, &letters(&[900; 30], &[Ecn::Ect0, Ecn::Ect0, Ecn::Ce, Ecn::NotEct, Ecn::Ect1]));
             // As on a kernel that cuts and joins nothing.
-            one.longest_cut.set(0);
-            sys::set_socket_option(&two.socket, libc::SOL_UDP, libc::UDP_GRO, 0).expect("an option");
-            let two = LinkSocket { is_joining: false, ..two };
+            one.forgo_offload().and_then(|()| two.forgo_offload()).expect("an option");
             assert_eq!(pass(&one, &two, &equal), 3);
             pass(&one, &two, &letters(&[1400, 60, 1400, 60, 1], &[Ecn::NotEct, Ecn::Ce]));
         }

@@ -100,7 +100,7 @@ pub struct General {
     pub interface_name: InterfaceName,
     /// What the device carries.
     pub tuntap: DeviceKind,
-    /// A TUN device hands over and takes super-segments where the kernel has them.
+    /// Where the kernel can, a TUN device hands over and takes super-segments, and it cuts and joins runs of datagrams.
     pub offload: bool,
     /// UNIX socket of the status interface.
     pub control_unix_path: Option<PathBuf>,

@@ -194,7 +194,7 @@ impl LinkPort {
     }
 
     /// Takes the socket that was opened for this link.
-    pub(super) fn adopt(&mut self, OpenedLink { ends, socket, probe }: OpenedLink, now: Instant) -> &LinkSocket {
+    pub(super) fn adopt(&mut self, OpenedLink { ends, socket, probe }: OpenedLink, now: Instant) -> &mut LinkSocket {
         let family = ends.remote.map(|remote| remote.ip()).or(ends.local).map_or(Family::V4, Family::of);
         let address = LinkAddress {
             bind_addr: ends.local,

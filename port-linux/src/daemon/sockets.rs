@@ -104,7 +104,8 @@ impl Worker {
     fn open_at(&mut self, index: usize, opened: OpenedLink, now: Instant) {
         let Some(port) = self.links.get_mut(index).and_then(Option::as_mut) else { return };
         let socket = port.adopt(opened, now);
-        let registered = self.reactor.register(socket, link_token(index), Interest::Read);
+        let prepared = if self.config.general.offload { Ok(()) } else { socket.forgo_offload() };
+        let registered = prepared.and_then(|()| self.reactor.register(&*socket, link_token(index), Interest::Read));
         match registered.and_then(|()| socket.local_addr()) {
             Ok(local) => {
                 if port.announces(local.ip()) {

@@ -37,7 +37,7 @@ fn carry((client, server): &(Configuration, Configuration)) -> Option<Value> {
     // qemu 7.2 hands a big-endian program half of that list untranslated, and musl's getifaddrs goes round in it for ever.
     let client = client.clone().with("l1", "bindinterface", "link1").with("l2", "bindinterface", "link2");
     let client = client.without("l1", "bindhost").without("l2", "bindhost");
-    // The headers of super-segments are in the kernel's byte order, which the emulator does not turn.
+    // The headers of super-segments and the lengths of runs are in the kernel's byte order, which the emulator does not turn.
     let client = client.with("general", "offload", "0");
     let router = Daemon::start_program(&network.client, &program, &client);
     router.expect_log(&["object mlvpn is published"]);

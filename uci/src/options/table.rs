@@ -50,7 +50,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         .uci().uci_name("device", &["interface_name"]),
     option(General, "tuntap", V::Device, Text("tun"), "tun carries IP packets, tap Ethernet frames").start_only().uci(),
     option(General, "offload", V::Flag, Is(1),
-        "0: take packets from a tun device one by one, for kernels whose super-segments are broken").start_only().uci(),
+        "0: move packets one by one between device, sockets and kernel, for kernels and drivers whose offloads are broken").start_only().uci(),
     option(General, "control_unix_path", V::Path, Computed("/run/mlvpn/DEVICE.sock"),
         "UNIX socket of status and commands, for root and the daemon's group").start_only(),
     option(General, "control_bind_host", V::Host, Computed("127.0.0.1"),
