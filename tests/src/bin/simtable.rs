@@ -15,7 +15,7 @@ use mlvpn_tests::simulation::tcp::congestion::Algorithm;
 
 const USAGE: &str = "\
 usage: simtable [OPTIONS]
-  --scenario S2,S5        only these (all sixteen unless said)
+  --scenario S2,S5        only these (all of S1 to S16 and N1 to N6 unless said)
   --seeds N               runs of each scenario (20)
   --first-seed N          the first one's seed (1)
   --sender cubic|cubic-no-hystart|bbr
@@ -88,8 +88,10 @@ impl Options {
         let number = || value.parse::<u64>().ok().filter(|number| *number > 0).ok_or_else(|| wrong("a number above 0"));
         match option {
             "--scenario" => {
-                let named =
-                    |name| Scenario::named(name).ok_or_else(|| wrong("names from S1 to S16, with commas between,"));
+                let named = |name| {
+                    Scenario::named(name)
+                        .ok_or_else(|| wrong("names from S1 to S16 and N1 to N6, with commas between,"))
+                };
                 self.scenarios = value.split(',').map(named).collect::<Result<_, _>>()?;
             }
             "--seeds" => self.seeds = number()?,

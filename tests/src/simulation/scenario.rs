@@ -48,8 +48,8 @@ const LTE30: &str = "30:10mbit/30ms/queue=400ms";
 
 const PLAIN: Scenario = Scenario { name: "", about: "", links: &[], mishaps: &[], flows: 1, algorithm: None, secs: 60 };
 
-/// All of them.
-pub const SCENARIOS: [Scenario; 16] = [
+/// All of them; those whose names begin with N are of the bench in namespaces, to be compared with.
+pub const SCENARIOS: [Scenario; 22] = [
     Scenario {
         name: "S1",
         about: "two equal links",
@@ -126,6 +126,27 @@ pub const SCENARIOS: [Scenario; 16] = [
         secs: 80,
         ..PLAIN
     },
+    Scenario { name: "N1", about: "40/10 and 10/40 ms", links: &["40mbit/10ms", "10mbit/40ms"], ..PLAIN },
+    Scenario { name: "N2", about: "300/5 and 80/15 ms", links: &["300mbit/5ms", "80mbit/15ms"], secs: 30, ..PLAIN },
+    Scenario {
+        name: "N3",
+        about: "two equal links, 1 % loss on one",
+        links: &["30mbit/15ms", "30mbit/15ms/1%"],
+        ..PLAIN
+    },
+    Scenario {
+        name: "N4",
+        about: "15 ms of jitter and 0.1 % loss on the faster link",
+        links: &["60mbit/25ms/0.1%/jitter=15ms", "20mbit/8ms"],
+        ..PLAIN
+    },
+    Scenario {
+        name: "N5",
+        about: "buffers of 500 ms",
+        links: &["20mbit/15ms/queue=500ms", "30mbit/25ms/queue=500ms"],
+        ..PLAIN
+    },
+    Scenario { name: "N6", about: "three links", links: &["50mbit/10ms", "100mbit/30ms", "30mbit/45ms"], ..PLAIN },
 ];
 
 const fn outage(link: usize) -> [Mishap; 2] {
@@ -162,7 +183,8 @@ mod tests {
     #[test]
     fn every_scenario_reads_and_has_its_own_name() {
         for (index, scenario) in SCENARIOS.iter().enumerate() {
-            assert_eq!(scenario.name, format!("S{}", index + 1));
+            let name = if index < 16 { format!("S{}", index + 1) } else { format!("N{}", index - 15) };
+            assert_eq!(scenario.name, name);
             assert_eq!(scenario.specs().len(), scenario.links.len());
             assert!(scenario.mishaps.iter().all(|mishap| mishap.link < scenario.links.len()));
             assert!(

@@ -78,6 +78,9 @@ struct Window {
     /// What arrived while the link was used to the full, and in how long by the receiver's clock.
     bytes: u64,
     time: Duration,
+    /// What arrived in all, and in how long.
+    all_bytes: u64,
+    all_time: Duration,
 }
 
 impl Window {
@@ -88,6 +91,8 @@ impl Window {
     fn add(&mut self, heard: &Heard) {
         self.arrived = self.arrived.saturating_add(heard.arrived);
         self.lost = self.lost.saturating_add(heard.lost);
+        self.all_bytes = self.all_bytes.saturating_add(heard.bytes);
+        self.all_time = self.all_time + heard.interval;
         if heard.is_used {
             self.bytes = self.bytes.saturating_add(heard.bytes);
             self.time = self.time + heard.interval;
@@ -100,6 +105,12 @@ impl Window {
             return 0;
         }
         super::per_second(self.bytes, self.time)
+    }
+
+    /// What the link is known to deliver, in bytes per second: while it was used to the full, or on average where it hardly was. Bursts
+    /// that are too fast for it are lost though it has room for more; only less than this is surely no burst.
+    fn delivered(&self) -> u64 {
+        if self.time < MEASURED { super::per_second(self.all_bytes, self.all_time) } else { self.rate() }
     }
 
     fn total(&self) -> u32 {
@@ -194,7 +205,7 @@ impl Limit {
 
     /// Begins to send less than was delivered in the window, which is no more than `most`.
     fn test(&mut self, heard: &Heard, most: u64) {
-        let delivered = if self.window.rate() == 0 { most } else { self.window.rate().min(most) };
+        let delivered = if self.window.delivered() == 0 { most } else { self.window.delivered().min(most) };
         let from = heard.at + heard.rtt + (heard.rtt >> 1);
         let before = self.window.ratio();
         self.phase = Phase::Test { from, until: from + TEST_SPAN, before, delivered };
