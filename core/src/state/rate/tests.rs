@@ -59,6 +59,26 @@ impl Link {
         }
     }
 
+    /// Sends as much as may be in the first quarter of each report's time, and nothing in the rest, for so long. Returns the packets
+    /// lost.
+    fn run_in_bursts(&mut self, time: Duration) -> u64 {
+        let mut losses = 0;
+        for _ in 0..time.micros() / STEP.micros() {
+            let sent = per_step(self.rate.pace()) / 4;
+            let queued = sent.saturating_sub(per_step(self.carries) / 4);
+            let lost = queued.saturating_sub(self.buffer) / 1_000;
+            let bytes = sent - lost * 1_000;
+            let arrived = u32::try_from(bytes / 1_000).unwrap();
+            let rtt = Duration::from_millis(40);
+            let lost_of_them = u32::try_from(lost).unwrap();
+            let heard = Heard { rtt, interval: STEP, bytes, arrived, lost: lost_of_them, ..Heard::default() };
+            self.now += STEP;
+            self.rate.hear(Heard { at: self.now, ..heard });
+            losses += lost;
+        }
+        losses
+    }
+
     /// The pace in hundredths of what the link carries, in the mean over so long.
     fn percent(&mut self, time: Duration) -> u64 {
         let steps = time.micros() / STEP.micros();
@@ -119,6 +139,17 @@ fn a_shallow_buffer_is_kept_from_overflowing() {
     link.run(SECOND * 20);
     let percent = link.percent(SECOND * 20);
     assert!((90..=102).contains(&percent), "{percent} %");
+}
+
+#[test]
+fn bursts_that_overflow_a_shallow_buffer_are_slowed_though_the_link_has_room_on_average() {
+    let mut link = Link::new(3_750_000, 4_000);
+    link.rate.pace = 6_000_000;
+    link.rate.capacity = Some(6_000_000);
+    link.rate.phase = Phase::Steady;
+    link.run_in_bursts(SECOND * 10);
+    let lost = link.run_in_bursts(SECOND * 10);
+    assert!(lost < 100, "{lost} of some 9,000 packets lost at {}", link.rate.pace());
 }
 
 #[test]
