@@ -80,6 +80,8 @@ pub struct Flight<const LINKS: usize, const KEPT: usize> {
     fresh: u16,
     free: u16,
     flying: [List; LINKS],
+    /// No link from this number on ever kept a packet.
+    span: usize,
     lost: List,
 }
 
@@ -110,6 +112,7 @@ impl<const LINKS: usize, const KEPT: usize> Flight<LINKS, KEPT> {
             fresh: 0,
             free: NOWHERE,
             flying: [List::EMPTY; LINKS],
+            span: 0,
             lost: List::EMPTY,
         }
     }
@@ -124,6 +127,7 @@ impl<const LINKS: usize, const KEPT: usize> Flight<LINKS, KEPT> {
         if let Some(list) = self.flying.get(link).copied() {
             let list = self.append(list, index);
             self.put_list(Some(link), list);
+            self.span = self.span.max(link.saturating_add(1));
         }
     }
 
@@ -191,7 +195,8 @@ impl<const LINKS: usize, const KEPT: usize> Flight<LINKS, KEPT> {
     /// Forgets one packet to make room: the oldest of the link that keeps the most, else the one that is to be sent again
     /// first. False when nothing is kept.
     pub fn forget_one<const SLOTS: usize>(&mut self, pool: &mut Pool<SLOTS>) -> bool {
-        let longest = self.flying.iter().enumerate().max_by_key(|(_, list)| list.len).map(|(link, _)| link);
+        let used = self.flying.iter().take(self.span).enumerate();
+        let longest = used.max_by_key(|(_, list)| list.len).map(|(link, _)| link);
         let first = longest.and_then(|link| Some((link, self.flying.get(link)?.first)));
         match first.filter(|(_, first)| *first != NOWHERE) {
             Some((link, first)) => self.free(pool, first, Some(link)),

@@ -149,7 +149,7 @@ pub struct Sign {
     pub bytes: usize,
     /// Where it came from.
     pub from: Place,
-    /// Random, for a challenge that it may cause.
+    /// Random, for a challenge that it may cause: not needed of a packet from where the path is.
     pub token: u64,
     /// When.
     pub at: Instant,

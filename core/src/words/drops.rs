@@ -27,7 +27,7 @@ pub enum DropReason {
     TooBig,
     /// What came from the device is no IP packet.
     NotIp,
-    /// A queue or the packet pool is full.
+    /// A queue, the packet pool or the device is full, or the device is down.
     QueueFull,
     /// The packet was prepared under a key that has been replaced since.
     StaleKey,

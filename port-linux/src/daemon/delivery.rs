@@ -5,6 +5,7 @@
 use std::io::{self, IoSlice};
 
 use mlvpn_core::memory::pool::{Pool, Slot};
+use mlvpn_core::words::drops::{DropReason, Drops};
 
 use super::engine::Engine;
 use crate::device::{Offload, TunDevice, WriteError};
@@ -38,16 +39,23 @@ pub(super) struct Delivery {
     open: heapless::Vec<Open, FLOWS>,
     /// Packets handed over so far.
     packets: u64,
+    /// Those of them that the kernel did not take.
+    drops: Drops,
 }
 
 impl Delivery {
     pub(super) fn new(offload: Option<Offload>) -> Self {
-        Self { offload, is_joining: offload.is_some(), open: heapless::Vec::new(), packets: 0 }
+        Self { offload, is_joining: offload.is_some(), open: heapless::Vec::new(), packets: 0, drops: Drops::new() }
     }
 
     /// Packets handed over so far.
     pub(super) const fn packets(&self) -> u64 {
         self.packets
+    }
+
+    /// Packets that the kernel did not take.
+    pub(super) const fn drops(&self) -> &Drops {
+        &self.drops
     }
 
     /// Takes what the engine has for the device.
@@ -123,7 +131,7 @@ impl Delivery {
     }
 
     fn write_plain<const SLOTS: usize>(
-        &self,
+        &mut self,
         pool: &mut Pool<SLOTS>,
         slot: Slot,
         device: &TunDevice,
@@ -134,7 +142,8 @@ impl Delivery {
             Some(_) => device.write_parts(&[IoSlice::new(Headers::plain().as_bytes()), IoSlice::new(packet)]),
         };
         pool.put(slot);
-        settle(written).map(drop)
+        self.settle(written, 1)?;
+        Ok(())
     }
 
     fn write_run<const SLOTS: usize>(
@@ -155,8 +164,13 @@ impl Delivery {
         }
         let written = device.write_parts(&parts);
         drop(parts);
-        let was_taken = settle(written);
-        let is_refused = matches!(was_taken, Ok(false)) && open.slots.len() > 1;
+        // One that was joined is tried again as it came, and counted then.
+        let is_joined = open.slots.len() > 1;
+        let was_taken = match written {
+            Err(WriteError::Malformed) if is_joined => Ok(false),
+            written => self.settle(written, open.slots.len()),
+        };
+        let is_refused = matches!(was_taken, Ok(false)) && is_joined;
         if is_refused {
             // A kernel that does not take what is joined gets it as it came, from now on.
             self.is_joining = false;
@@ -170,17 +184,20 @@ impl Delivery {
         }
         was_taken.map(drop)
     }
-}
 
-/// Whether the kernel took it for a packet; an error when the device is gone.
-fn settle(written: Result<(), WriteError>) -> io::Result<bool> {
-    match written {
-        // What finds no room is dropped, as on any interface.
-        Ok(()) | Err(WriteError::Full | WriteError::Down) => Ok(true),
-        Err(WriteError::Malformed) => {
-            log_debug!(Topic::Tuntap, "the kernel refused a packet of the peer's");
-            Ok(false)
-        }
-        Err(WriteError::Gone(why)) => Err(why),
+    /// Whether the kernel took `packets` for packets; an error when the device is gone. What it dropped is counted.
+    fn settle(&mut self, written: Result<(), WriteError>, packets: usize) -> io::Result<bool> {
+        let reason = match written {
+            Ok(()) => return Ok(true),
+            // What finds no room is dropped, as on any interface.
+            Err(WriteError::Full | WriteError::Down) => DropReason::QueueFull,
+            Err(WriteError::Malformed) => {
+                log_debug!(Topic::Tuntap, "the kernel refused a packet of the peer's");
+                DropReason::Malformed
+            }
+            Err(WriteError::Gone(why)) => return Err(why),
+        };
+        (0..packets).for_each(|_| self.drops.count(reason));
+        Ok(reason != DropReason::Malformed)
     }
 }

@@ -3,8 +3,9 @@
 
 use std::io;
 
-use mlvpn_core::memory::pool::Pool;
+use mlvpn_core::memory::pool::{Pool, Slot};
 use mlvpn_core::tunnel::Arrival;
+use mlvpn_core::words::drops::{DropReason, Drops};
 use mlvpn_core::words::ids::LinkId;
 use mlvpn_core::words::limits::PACKET_CAPACITY;
 use mlvpn_core::words::time::Instant;
@@ -85,7 +86,7 @@ impl Worker {
             if let Some(port) = self.links.get_mut(index).and_then(Option::as_mut) {
                 letter.datagrams().for_each(|datagram| port.meter.count_received(datagram.len()));
             }
-            take_letter(&mut self.engine, &mut self.pool, letter, LinkId::new(index), now);
+            take_letter((&mut self.engine, &mut self.pool), letter, LinkId::new(index), now, &mut self.drops);
             // A letter is at most 64 packets; the engine has room for a few hundred that are ready.
             self.delivery.take_from(&mut self.engine, &mut self.pool, &self.device)?;
         }
@@ -184,23 +185,33 @@ impl Worker {
     }
 }
 
-/// Hands the datagrams of a letter to the engine, each in a packet of its own.
+/// Hands the datagrams of a letter to the engine, each in a packet of its own. Those for which the pool has none are
+/// counted in `drops`.
 fn take_letter<const SLOTS: usize>(
-    engine: &mut Engine,
-    pool: &mut Pool<SLOTS>,
+    (engine, pool): (&mut Engine, &mut Pool<SLOTS>),
     letter: Letter<'_>,
     link: LinkId,
     at: Instant,
+    drops: &mut Drops,
 ) {
     for datagram in letter.datagrams() {
-        let Some(slot) = pool.take() else { return };
-        // What is too long for a packet is none of ours, and is dropped and counted for its broken seal.
-        let datagram = datagram.get(..PACKET_CAPACITY).unwrap_or(datagram);
-        if pool.packet_mut(&slot).is_some_and(|packet| packet.copy_from(datagram)) {
-            engine.receive(pool, slot, Arrival { link, from: letter.from, ecn: letter.ecn, at });
-        } else {
-            pool.put(slot);
+        match place(pool, datagram) {
+            Ok(slot) => engine.receive(pool, slot, Arrival { link, from: letter.from, ecn: letter.ecn, at }),
+            Err(reason) => drops.count(reason),
         }
+    }
+}
+
+/// A packet of the pool that holds the datagram.
+fn place<const SLOTS: usize>(pool: &mut Pool<SLOTS>, datagram: &[u8]) -> Result<Slot, DropReason> {
+    let slot = pool.take().ok_or(DropReason::QueueFull)?;
+    // What is too long for a packet is none of ours, and is dropped and counted for its broken seal.
+    let datagram = datagram.get(..PACKET_CAPACITY).unwrap_or(datagram);
+    if pool.packet_mut(&slot).is_some_and(|packet| packet.copy_from(datagram)) {
+        Ok(slot)
+    } else {
+        pool.put(slot);
+        Err(DropReason::Malformed)
     }
 }
 
@@ -220,6 +231,14 @@ fn read_packet(device: &TunDevice, cutter: Option<&mut Cutter>, buffer: &mut [u8
 
 /// What the worker has done.
 impl Worker {
+    /// Packets dropped by the engine, and on the way to and from it: where the pool was empty, or the device took none.
+    pub(super) fn drops(&self) -> Drops {
+        let mut drops = self.engine.drops();
+        drops.add(&self.drops);
+        drops.add(self.delivery.drops());
+        drops
+    }
+
     pub(super) fn work(&self) -> WorkStatus {
         let sockets = self.links.iter().flatten().map(LinkPort::calls).sum::<u64>();
         WorkStatus {
@@ -227,5 +246,20 @@ impl Worker {
             packets_in: self.delivery.packets(),
             system_calls: sockets.wrapping_add(self.device.calls()).wrapping_add(self.reactor.calls()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_datagram_without_a_packet_to_hold_it_has_a_reason_to_be_counted_under() {
+        let mut pool = Pool::<1>::new();
+        let slot = place(&mut pool, &[7; PACKET_CAPACITY + 1]).expect("one is free, and what is too long is cut");
+        assert_eq!(pool.packet(&slot).map(|packet| packet.len()), Some(PACKET_CAPACITY));
+        assert!(matches!(place(&mut pool, b"another"), Err(DropReason::QueueFull)));
+        pool.put(slot);
+        assert!(place(&mut pool, b"another").is_ok());
     }
 }

@@ -218,7 +218,7 @@ impl Worker {
 
     /// Why packets went no further, by number.
     fn tell_drops(&self) {
-        let drops = self.engine.drops();
+        let drops = self.drops();
         let counted: Vec<_> = drops.iter().filter(|(_, count)| *count > 0).collect();
         if !counted.is_empty() {
             let told: Vec<_> = counted.iter().map(|(reason, count)| format!("{} {count}", reason.name())).collect();

@@ -53,7 +53,7 @@ impl Worker {
             waiting: count(self.engine.waiting()),
             orders: self.engine.orders(now),
             repairs: self.engine.repairs(),
-            drops: DropCounts::from(&self.engine.drops()),
+            drops: DropCounts::from(&self.drops()),
             work: self.work(),
             links,
         }

@@ -6,6 +6,7 @@ use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mlvpn_core::memory::pool::Pool;
+use mlvpn_core::words::drops::Drops;
 use mlvpn_core::words::time::{Duration, Instant};
 
 use super::advice::Advice;
@@ -82,6 +83,8 @@ pub(super) struct Worker {
     is_ending: bool,
     /// Packets taken from the device so far.
     pub(super) packets_out: u64,
+    /// Datagrams that no engine saw.
+    pub(super) drops: Drops,
     pub(super) service: Option<Box<dyn Service>>,
     /// What the service has not been told yet.
     pub(super) happenings: VecDeque<Happening>,
@@ -148,6 +151,7 @@ impl Worker {
             mtu,
             is_ending: false,
             packets_out: 0,
+            drops: Drops::new(),
             service: None,
             happenings: VecDeque::new(),
             changes: HashMap::new(),

@@ -12,7 +12,7 @@ pub mod measure;
 pub mod options;
 pub mod plan;
 pub mod report;
-mod rivals;
+pub mod rivals;
 pub mod scenario;
 pub mod spread;
 pub mod system;

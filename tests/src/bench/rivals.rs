@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! Other systems that bond, set up as their documents say. None is part of this repository; each is run where it is
-//! found on `PATH`.
+//! Other tunnels, set up as their documents say: here those that bond, in [`single`] those of one link. None is part of
+//! this repository; each is run where it is found on `PATH`.
+
+pub mod single;
 
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
@@ -22,15 +24,21 @@ const PORT: &str = "5080";
 
 /// A tunnel of two processes, ended when dropped.
 #[derive(Debug)]
-pub(super) struct Rival {
+pub struct Rival {
     /// The server's address inside.
-    pub(super) address: Ipv4Addr,
+    pub address: Ipv4Addr,
     client: Process,
     server: Process,
     folder: PrivateFolder,
 }
 
 impl Rival {
+    /// The client's process, and the server's.
+    #[must_use]
+    pub fn pids(&self) -> [Pid; 2] {
+        [&self.client, &self.server].map(|process| Pid::from_raw(i32::try_from(process.0.id()).unwrap_or(0)))
+    }
+
     /// The ends of what both processes have said.
     pub(super) fn last_words(&self) -> String {
         const LINES: usize = 5;
@@ -95,7 +103,10 @@ fn has_device(network: &Network, side: Side, name: &str) -> bool {
 }
 
 /// Glorytun (angt): fixed rates, set at the client, of which the server learns.
-pub(super) fn glorytun(network: &Network, rates: &[LinkRate]) -> Result<Rival, String> {
+///
+/// # Errors
+/// When it is not on `PATH`, or does not start.
+pub fn glorytun(network: &Network, rates: &[LinkRate]) -> Result<Rival, String> {
     let program = &peer::on_path("glorytun")?;
     let folder = PrivateFolder::new();
     let mut keygen = Command::new(program);
@@ -136,7 +147,10 @@ pub(super) fn glorytun(network: &Network, rates: &[LinkRate]) -> Result<Rival, S
 }
 
 /// mqvpn (mp0rta): every link is a path to one address of the server.
-pub(super) fn mqvpn(network: &Network, links: usize, scheduler: &str) -> Result<Rival, String> {
+///
+/// # Errors
+/// When it is not on `PATH`, or does not start.
+pub fn mqvpn(network: &Network, links: usize, scheduler: &str) -> Result<Rival, String> {
     let program = &peer::on_path("mqvpn")?;
     let folder = PrivateFolder::new();
     let mut keygen = Command::new(program);

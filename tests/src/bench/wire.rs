@@ -55,13 +55,13 @@ impl Work {
     }
 }
 
-/// Processor seconds of a daemon's two processes.
+/// Processor seconds of these processes.
 ///
 /// # Errors
 /// When one has ended.
-pub fn processor_seconds(daemon: &Daemon) -> io::Result<f64> {
-    let of = |pid: Pid| processor_time(pid.as_raw().unsigned_abs());
-    Ok((of(daemon.monitor())?.micros() + of(daemon.worker())?.micros()) as f64 / 1e6)
+pub fn processor_seconds(pids: &[Pid]) -> io::Result<f64> {
+    let of = |pid: &Pid| Ok(processor_time(pid.as_raw().unsigned_abs())?.micros() as f64 / 1e6);
+    pids.iter().map(of).sum()
 }
 
 /// The most memory a process had at once, in bytes (`VmHWM` of proc_pid_status(5)).

@@ -3,21 +3,26 @@
 //! run; a Markdown table. Needs root and iperf3.
 //!
 //! `wirespeed [SECONDS [ROUNDS [NAME=PROGRAM ...]]]`: 8 seconds, 5 rounds. A named program is another build of this
-//! daemon to compare with; MLVPN 2.3.5 is compared with when `MLVPN_PEER` names it.
+//! daemon to compare with; MLVPN 2.3.5 is compared with when `MLVPN_PEER` names it, and every other tunnel that is found on
+//! `PATH`: wireguard-go, boringtun-cli and gotatun (which need `wg`), vpncloud, glorytun, mqvpn.
 
 use std::error::Error;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use mlvpn::lab::iperf::{IperfRun, run};
 use mlvpn::lab::ping::Pinger;
 use mlvpn_core::words::time::Duration;
+use mlvpn_tests::bench::daemons::LinkRate;
+use mlvpn_tests::bench::rivals::{self, Rival, single};
 use mlvpn_tests::bench::wire::{Work, datagrams_per_second, peak_memory, processor_seconds};
 use mlvpn_tests::bench::{daemons, spread};
 use mlvpn_tests::configuration::Family;
-use mlvpn_tests::daemon::Program;
+use mlvpn_tests::daemon::{Daemon, Program};
 use mlvpn_tests::network::{Network, Side, tunnel_address};
-use mlvpn_tests::peer;
+use mlvpn_tests::{peer, wait};
+use nix::unistd::Pid;
 
 /// Payload bytes of the datagrams that are counted: nearly a full packet's, and a voice or game packet's.
 const DATAGRAMS: [usize; 2] = [1400, 200];
@@ -29,9 +34,43 @@ const PING_INTERVAL: Duration = Duration::from_millis(5);
 /// What is compared.
 struct Entry {
     name: String,
-    program: Program,
-    is_protocol2: bool,
-    links: usize,
+    system: System,
+}
+
+/// Starts another's tunnel.
+type Start = Box<dyn Fn(&Network) -> Result<Rival, String>>;
+
+/// What makes the tunnel.
+enum System {
+    /// This tree's daemon or MLVPN 2.3.5.
+    Mlvpn { program: Program, is_protocol2: bool, links: usize },
+    /// Another, over one link.
+    Rival(Start),
+}
+
+/// A tunnel at work.
+enum Tunnel {
+    Daemons([Daemon; 2]),
+    Rival(Rival),
+}
+
+impl Tunnel {
+    /// The processes that carry packets, the client's before the server's, then those that watch them.
+    fn pids(&self) -> Vec<Pid> {
+        match self {
+            Self::Daemons([client, server]) => {
+                vec![client.worker(), server.worker(), client.monitor(), server.monitor()]
+            }
+            Self::Rival(rival) => rival.pids().into(),
+        }
+    }
+
+    fn address(&self) -> IpAddr {
+        match self {
+            Self::Daemons(_) => tunnel_address(Side::Server, Family::V4),
+            Self::Rival(rival) => rival.address.into(),
+        }
+    }
 }
 
 /// One round's figures of one entry.
@@ -81,16 +120,39 @@ fn entries(programs: Vec<(String, Program)>) -> Vec<Entry> {
         for (kind, is_protocol2, links) in [("protocol 2", true, 1), ("protocol 2", true, 2), ("classic", false, 1)] {
             let plural = if links == 1 { "" } else { "s" };
             let name = format!("{name}, {kind}, {links} link{plural}");
-            entries.push(Entry { name, program: program.clone(), is_protocol2, links });
+            entries.push(Entry { name, system: System::Mlvpn { program: program.clone(), is_protocol2, links } });
         }
     }
     match peer::program_or_on_path() {
-        Ok(program) => {
-            entries.push(Entry { name: "MLVPN 2.3.5, 1 link".to_owned(), program, is_protocol2: false, links: 1 })
-        }
+        Ok(program) => entries.push(Entry {
+            name: "MLVPN 2.3.5, 1 link".to_owned(),
+            system: System::Mlvpn { program, is_protocol2: false, links: 1 },
+        }),
         Err(why) => eprintln!("without MLVPN 2.3.5: {why}"),
     }
+    entries.extend(rivals());
     entries
+}
+
+/// The other tunnels there are on this machine.
+fn rivals() -> Vec<Entry> {
+    // What it is told its link can send: more than this machine's memory can.
+    let unlimited = [LinkRate { up: 1_250_000_000, down: 1_250_000_000 }];
+    let mut all: Vec<(&str, Start)> = vec![
+        ("vpncloud", Box::new(single::vpncloud)),
+        ("glorytun", Box::new(move |network| rivals::glorytun(network, &unlimited))),
+        ("mqvpn", Box::new(|network| rivals::mqvpn(network, 1, "minrtt"))),
+    ];
+    for (program, flags) in single::WIREGUARDS {
+        all.push((program, Box::new(move |network| single::wireguard(network, program, flags))));
+    }
+    let is_there = |(name, _): &(&str, _)| {
+        let found = peer::on_path(name);
+        found.as_ref().err().into_iter().for_each(|why| eprintln!("without {name}: {why}"));
+        found.is_ok()
+    };
+    let found = all.into_iter().filter(is_there);
+    found.map(|(name, start)| Entry { name: name.to_owned(), system: System::Rival(start) }).collect()
 }
 
 /// Measures every entry in turn, and prints the table; false where the machine cannot do it.
@@ -99,8 +161,13 @@ fn compare(entries: &[Entry], seconds: u32, rounds: u32) -> Result<bool, Box<dyn
     for round in 1..=rounds {
         for (entry, figures) in entries.iter().zip(&mut all) {
             eprintln!("round {round} of {rounds}: {}", entry.name);
-            let Some(measured) = measure(entry, seconds)? else { return Ok(false) };
-            figures.push(measured);
+            match measure(entry, seconds) {
+                Ok(Some(measured)) => figures.push(measured),
+                Ok(None) => return Ok(false),
+                // Others' programs may fail, and take nothing from what the rest did.
+                Err(why) if matches!(entry.system, System::Rival(_)) => eprintln!("{}: {why}", entry.name),
+                Err(why) => return Err(why),
+            }
         }
     }
     println!(
@@ -128,9 +195,15 @@ fn compare(entries: &[Entry], seconds: u32, rounds: u32) -> Result<bool, Box<dyn
 }
 
 fn measure(entry: &Entry, seconds: u32) -> Result<Option<Figures>, Box<dyn Error>> {
-    let Some(network) = Network::wired(entry.links) else { return Ok(None) };
-    let both = daemons::start(&network, &entry.program, entry.is_protocol2, entry.links, None);
-    let address = tunnel_address(Side::Server, Family::V4);
+    let links = if let System::Mlvpn { links, .. } = entry.system { links } else { 1 };
+    let Some(network) = Network::wired(links) else { return Ok(None) };
+    let tunnel = match &entry.system {
+        System::Mlvpn { program, is_protocol2, links } => {
+            Tunnel::Daemons(daemons::start(&network, program, *is_protocol2, *links, None))
+        }
+        System::Rival(start) => Tunnel::Rival(start(&network)?),
+    };
+    let (address, pids) = (tunnel.address(), tunnel.pids());
     let plan = IperfRun {
         server: &network.server,
         client: &network.client,
@@ -142,19 +215,23 @@ fn measure(entry: &Entry, seconds: u32) -> Result<Option<Figures>, Box<dyn Error
         congestion: Some("cubic"),
         is_reversed: false,
     };
-    let ping_micros = ping(&network)?;
-    let used = || both.iter().map(processor_seconds).sum::<Result<f64, _>>();
-    let before = used()?;
+    // A rival's handshake may wait for the first packet.
+    wait::becomes(|| ping(&network, address).is_ok());
+    let ping_micros = ping(&network, address)?;
+    let before = processor_seconds(&pids)?;
     let one = run(&plan)?;
-    let spent = used()? - before;
+    let spent = processor_seconds(&pids)? - before;
     let eight = run(&IperfRun { flows: 8, ..plan })?;
     let machines = (&network.client, &network.server);
     let mut datagrams = [0.0; 2];
     for (rate, len) in datagrams.iter_mut().zip(DATAGRAMS) {
         *rate = datagrams_per_second(machines, address, len, seconds.div_ceil(2))?;
     }
-    let client_megabytes = peak_memory(both[0].worker())? as f64 / 1e6;
-    let calls_per_packet = both.map(|daemon| Work::of_ended(daemon).map(|work| work.calls_per_packet()));
+    let client_megabytes = peak_memory(pids[0])? as f64 / 1e6;
+    let calls_per_packet = match tunnel {
+        Tunnel::Daemons(both) => both.map(|daemon| Work::of_ended(daemon).map(|work| work.calls_per_packet())),
+        Tunnel::Rival(_) => [None; 2],
+    };
     Ok(Some(Figures {
         one_flow_mbit: one.bits_per_second / 1e6,
         cpu_seconds_per_gb: spent / (one.bytes as f64 / 1e9),
@@ -167,8 +244,8 @@ fn measure(entry: &Entry, seconds: u32) -> Result<Option<Figures>, Box<dyn Error
 }
 
 /// The median round trip through the idle tunnel.
-fn ping(network: &Network) -> Result<f64, Box<dyn Error>> {
-    let std::net::IpAddr::V4(to) = tunnel_address(Side::Server, Family::V4) else {
+fn ping(network: &Network, address: IpAddr) -> Result<f64, Box<dyn Error>> {
+    let IpAddr::V4(to) = address else {
         return Err("IPv4 was asked for".into());
     };
     let pinger = Pinger::start(&network.client, to, PING_INTERVAL)?;

@@ -10,6 +10,7 @@ mod control;
 mod disagreements;
 mod ending;
 mod filters;
+mod idle;
 mod mistakes;
 mod packets;
 mod peers;

@@ -86,14 +86,15 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             self.overflow.note(false);
             return None;
         }
-        let lanes = match self.lanes() {
-            Ok(lanes) => lanes,
+        let mut lanes = Lanes::new();
+        match self.find_lanes(&mut lanes) {
+            Ok(()) => {}
             Err(Refusal::Blocked) => return None,
             Err(Refusal::NoLink) => {
                 self.bond.drop_waiting(pool, DropReason::NoLink);
                 return None;
             }
-        };
+        }
         loop {
             let load = self.copy.take().or_else(|| self.next_lost(pool, &lanes, now));
             let Some(load) = load.or_else(|| self.next_new(pool, &lanes, now)) else {
@@ -112,7 +113,8 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         if !self.bond.is_waiting() && !self.flight.has_lost() {
             return None;
         }
-        let lanes = self.lanes().ok()?;
+        let mut lanes = Lanes::new();
+        self.find_lanes(&mut lanes).ok()?;
         let new =
             self.bond.is_waiting().then(|| self.pinned_until.or(lanes.iter().map(|lane| lane.free_at).min())).flatten();
         let lost = self.flight.has_lost().then(|| quickest(&lanes, self.polled_at).map(|lane| lane.free_at)).flatten();
@@ -161,7 +163,8 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         let mut pinned_until = None;
         for _ in 0..=self.bond.bulk_groups() {
             let next = self.bond.peek()?;
-            let allowed = self.allowed(lanes, &next, now);
+            let mut allowed = Lanes::new();
+            self.find_allowed(&mut allowed, lanes, &next, now);
             let lane = if next.is_thin {
                 allowed.iter().min_by_key(|lane| lane.arrival(THIN_WAIT, now))
             } else {
@@ -227,8 +230,8 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         Ok(Transmit { link: LinkId::new(place.socket.into()), to: place.address, len, ecn })
     }
 
-    /// The links that may carry data.
-    fn lanes(&self) -> Result<Lanes<LINKS>, Refusal> {
+    /// Puts the links that may carry data into `lanes`, which is empty: a kilobyte, too much to be moved for each packet.
+    fn find_lanes(&self, lanes: &mut Lanes<LINKS>) -> Result<(), Refusal> {
         if self.current.is_none() {
             return Err(Refusal::NoLink);
         }
@@ -236,7 +239,6 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         if !self.members.iter().flatten().any(&in_use) {
             return Err(Refusal::NoLink);
         }
-        let mut lanes = heapless::Vec::new();
         let mut first = None;
         for (index, member) in self.members.iter().enumerate() {
             let Some(member) = member.as_ref().filter(|m| in_use(m) && !m.blocked) else { continue };
@@ -244,7 +246,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             // As many places as links: it cannot be full.
             let _ = lanes.push(self.lane(LinkId::new(index), member, reference));
         }
-        if lanes.is_empty() { Err(Refusal::Blocked) } else { Ok(lanes) }
+        if lanes.is_empty() { Err(Refusal::Blocked) } else { Ok(()) }
     }
 
     pub(super) fn lane(&self, link: LinkId, member: &Member, reference: &Member) -> Lane {

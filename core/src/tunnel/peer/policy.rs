@@ -117,23 +117,22 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         is_usable.then(|| self.lane(link, member, member))
     }
 
-    /// The lanes that the next packet may take: the one it is pinned to; else those of the lowest rank that has room,
-    /// and of these, when they differ in weight, the one that is behind.
-    pub(super) fn allowed(&mut self, lanes: &[Lane], next: &Next, now: Instant) -> Lanes<LINKS> {
+    /// Puts the lanes that the next packet may take into `allowed`, which is empty: the one it is pinned to; else those of
+    /// the lowest rank that has room, and of these, when they differ in weight, the one that is behind.
+    pub(super) fn find_allowed(&mut self, allowed: &mut Lanes<LINKS>, lanes: &[Lane], next: &Next, now: Instant) {
         if let Some(lane) = self.pinned(&next.class) {
-            return Lanes::from_iter([lane]);
+            allowed.extend([lane]);
+            return;
         }
         let has_room = |lane: &&Lane| next.is_thin || lane.free_at <= now;
-        let Some(lowest) = lanes.iter().filter(has_room).map(|lane| lane.rank).min() else { return Lanes::new() };
-        let mut allowed: Lanes<LINKS> =
-            lanes.iter().filter(has_room).filter(|lane| lane.rank == lowest).copied().collect();
-        let is_even = lanes.iter().filter(|lane| lane.rank == lowest).all(|lane| Some(lane.weight) == first(&allowed));
+        let Some(lowest) = lanes.iter().filter(has_room).map(|lane| lane.rank).min() else { return };
+        allowed.extend(lanes.iter().filter(has_room).filter(|lane| lane.rank == lowest).copied());
+        let is_even = lanes.iter().filter(|lane| lane.rank == lowest).all(|lane| Some(lane.weight) == first(allowed));
         if !is_even && !next.is_thin {
             let candidates: heapless::Vec<Candidate, MAX_LINKS> = allowed.iter().map(candidate).collect();
             let chosen = self.shares.choose(&candidates, next.class.len.into());
             allowed.retain(|lane| Some(lane.link.index()) == chosen);
         }
-        allowed
     }
 }
 

@@ -120,7 +120,9 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         }
         let id = LinkId::new(header.link.into());
         let from = Place { socket: u8::try_from(arrival.link.index()).unwrap_or(u8::MAX), address: arrival.from };
-        let token = self.random.token();
+        // A hash, which costs as much as opening a small packet, is drawn only where a challenge may follow.
+        let is_known = self.link(id).is_some_and(|path| path.place() == Some(from));
+        let token = if is_known { 0 } else { self.random.token() };
         let is_current = self.current.as_ref().is_some_and(|session| session.own_index() == header.receiver);
         let member = self.member_or_join(id, arrival.at).ok_or(DropReason::LinkNotUp)?;
         member.path.hear(Sign { counter, bytes, from, token, at: arrival.at, is_current });

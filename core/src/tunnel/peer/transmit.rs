@@ -93,8 +93,11 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
     /// A client's question for a session.
     fn ask(&mut self, now: Instant, out: &mut [u8]) -> Option<Transmit> {
         let due = self.asking.as_ref()?.ask_at().is_some_and(|at| at <= now);
+        if !due {
+            return None;
+        }
         let open = self.open_places();
-        if !due || open.is_empty() {
+        if open.is_empty() {
             return None;
         }
         if self.asking.as_ref().is_some_and(Asking::needs_initiator) {
