@@ -156,6 +156,14 @@ impl<const CAPACITY: usize> Ingress<CAPACITY> {
         }
     }
 
+    /// For how long the bulk packet that is next has waited.
+    #[must_use]
+    pub fn bulk_waited(&self, now: Instant) -> Duration {
+        let group = self.bulk_line.front().and_then(|index| self.groups.get(usize::from(*index)));
+        let head = group.and_then(|group| self.entries.head(&group.chain, now));
+        head.map(|(_, waited)| waited).unwrap_or_default()
+    }
+
     /// Groups with bulk.
     #[must_use]
     pub fn bulk_groups(&self) -> usize {

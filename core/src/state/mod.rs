@@ -16,6 +16,7 @@ mod noise;
 pub mod overflow;
 pub mod path;
 pub mod rate;
+pub mod reach;
 pub mod replay;
 pub mod session;
 pub mod session_key;

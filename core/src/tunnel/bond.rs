@@ -14,7 +14,7 @@ use crate::words::ecn::Ecn;
 use crate::words::ids::{LinkId, Medium, Order};
 use crate::words::limits::MAX_MTU;
 use crate::words::rules::Rules;
-use crate::words::time::Instant;
+use crate::words::time::{Duration, Instant};
 
 /// How packets come in.
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +96,11 @@ impl<const WINDOW: usize, const DOMAINS: usize> Bond<WINDOW, DOMAINS> {
     /// What is to be sent next.
     pub(super) fn peek(&self) -> Option<Next> {
         self.ingress.peek()
+    }
+
+    /// For how long the bulk packet that is next has waited.
+    pub(super) fn waited(&self, now: Instant) -> Duration {
+        self.ingress.bulk_waited(now)
     }
 
     /// Groups of flows with bulk.

@@ -41,6 +41,12 @@ impl CodelLaw {
         Self { interval, target }
     }
 
+    /// The same for a queue that is to stand for up to `wait` before another link helps: a quarter more than that is no trouble.
+    #[must_use]
+    pub fn with_patience(self, wait: Duration) -> Self {
+        Self { target: self.target.max(wait + (wait >> 2)), ..self }
+    }
+
     /// The time until the next signal, the `count`th: interval / sqrt(count). Exact but for rounding, since
     /// interval / sqrt(count) = sqrt(interval^2 / count); computed only when a packet is told to slow down.
     const fn spacing(&self, count: u32) -> Duration {

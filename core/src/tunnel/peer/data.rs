@@ -39,6 +39,8 @@ pub(super) struct Lane {
     pub(super) rank: u8,
     /// Its share; 0 for none in particular.
     pub(super) weight: u8,
+    /// Bulk does not take it yet.
+    pub(super) is_far: bool,
 }
 
 /// Lanes, one for each link at the most.
@@ -84,6 +86,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         self.pinned_until = None;
         if !self.bond.is_waiting() && !self.flight.has_lost() && self.copy.is_none() {
             self.overflow.note(false);
+            self.reach.note_empty();
             return None;
         }
         let mut lanes = Lanes::new();
@@ -115,8 +118,8 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         }
         let mut lanes = Lanes::new();
         self.find_lanes(&mut lanes).ok()?;
-        let new =
-            self.bond.is_waiting().then(|| self.pinned_until.or(lanes.iter().map(|lane| lane.free_at).min())).flatten();
+        let any = || free_at(&lanes);
+        let new = self.bond.is_waiting().then(|| self.pinned_until.or_else(any)).flatten();
         let lost = self.flight.has_lost().then(|| quickest(&lanes, self.polled_at).map(|lane| lane.free_at)).flatten();
         new.into_iter().chain(lost).min()
     }
@@ -175,7 +178,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             }
             // Without a link of its own it waits for any, and may get one before those do.
             let waits_for = self.pinned(&next.class).map(|lane| lane.free_at);
-            let any = || lanes.iter().map(|lane| lane.free_at).min();
+            let any = || free_at(lanes);
             pinned_until = pinned_until.into_iter().chain(waits_for.or_else(any)).min();
             self.bond.pass_over();
         }
@@ -246,6 +249,9 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             // As many places as links: it cannot be full.
             let _ = lanes.push(self.lane(LinkId::new(index), member, reference));
         }
+        if lanes.iter().all(|lane| lane.is_far) {
+            lanes.iter_mut().for_each(|lane| lane.is_far = false);
+        }
         if lanes.is_empty() { Err(Refusal::Blocked) } else { Ok(()) }
     }
 
@@ -256,19 +262,25 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             delay: delay_beside(member, reference),
             rank: tier(member).unwrap_or(SILENT),
             weight: member.path.weight(),
+            is_far: member.is_far,
         }
     }
 
     /// How long packets may wait for a link.
     fn law(&self) -> CodelLaw {
         let rtts = self.members.iter().flatten().filter_map(|member| member.path.rtt().smoothed());
-        CodelLaw::for_round_trip(rtts.max().unwrap_or_default())
+        CodelLaw::for_round_trip(rtts.max().unwrap_or_default()).with_patience(self.reach.step())
     }
 
     /// Whether a link carries data.
     pub(super) fn carries(&self, member: &Member) -> bool {
         tier(member).is_some_and(|rank| rank < SILENT)
     }
+}
+
+/// When the pace of a lane that bulk takes allows the next packet.
+fn free_at(lanes: &[Lane]) -> Option<Instant> {
+    lanes.iter().filter(|lane| !lane.is_far).map(|lane| lane.free_at).min()
 }
 
 /// The lane on which a packet arrives first.

@@ -34,6 +34,7 @@ use crate::state::flight::Flight;
 use crate::state::link::{LinkSettings, Role};
 use crate::state::overflow::Overflow;
 use crate::state::path::{Path, Place};
+use crate::state::reach::Reach;
 use crate::state::replay::ReplayWindow;
 use crate::state::session::Session;
 use crate::words::event::Trouble;
@@ -89,6 +90,8 @@ struct Member {
     /// It was silent when last looked at.
     is_failed: bool,
     blocked: bool,
+    /// Bulk does not take it yet: see [`Reach`].
+    is_far: bool,
     told: Told,
 }
 
@@ -103,6 +106,7 @@ impl Member {
             counts: LinkCounts::default(),
             is_failed: false,
             blocked: false,
+            is_far: false,
             told: Told::default(),
         }
     }
@@ -155,6 +159,7 @@ pub struct Peer<const LINKS: usize, const WINDOW: usize> {
     counts: Counts,
     /// Which tiers carry data.
     overflow: Overflow,
+    reach: Reach,
     /// Shares of links by their weights.
     shares: Scheduler,
     /// A copy that is to be sent next.
@@ -221,6 +226,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             resend_credit: 0,
             counts: Counts::default(),
             overflow: Overflow::default(),
+            reach: Reach::default(),
             shares: Scheduler::new(),
             copy: None,
             pinned_until: None,

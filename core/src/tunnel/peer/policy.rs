@@ -6,7 +6,8 @@ use crate::memory::two::DataFlags;
 use crate::stages::ingress::Next;
 use crate::stages::schedule::Candidate;
 use crate::state::flight::Sent;
-use crate::state::overflow::Look;
+use crate::state::overflow;
+use crate::state::reach::Look;
 use crate::words::class::Class;
 use crate::words::ids::LinkId;
 use crate::words::limits::MAX_LINKS;
@@ -91,7 +92,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
         let joined = || usable().map(|(rank, _)| rank).filter(|rank| *rank <= limit);
         let highest = joined().max().unwrap_or(lowest);
         let pace = |(_, member): (u8, &Member)| member.departures.rate().pace();
-        let look = Look {
+        let look = overflow::Look {
             lowest,
             next: usable().map(|(rank, _)| rank).filter(|rank| *rank > limit && *rank < BACKUP).min(),
             highest,
@@ -100,6 +101,39 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             sent: self.sent_bytes,
         };
         self.overflow.look(&look, now);
+    }
+}
+
+/// How far bulk goes.
+impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
+    /// Has links that are far join or leave. Where weights say how links share, they are asked for nothing.
+    pub(super) fn look_at_reach(&mut self, now: Instant) {
+        let in_use = self.in_use();
+        let one_way = |member: &Member| member.path.rtt().smoothed().map(|rtt| rtt >> 1);
+        let used = || self.members.iter().flatten().filter(|member| in_use(member));
+        let nearest = used().filter_map(one_way).min().unwrap_or_default();
+        let distance = |member: &Member| one_way(member).unwrap_or(nearest).saturating_sub(nearest);
+        let weight = used().next().map(|member| member.path.weight());
+        let is_even = used().all(|member| Some(member.path.weight()) == weight);
+        let covered = |member: &&Member| !is_even || self.reach.covers(distance(member));
+        let farthest = used().filter(covered).map(distance).max().unwrap_or_default();
+        let nearer = || used().filter(|member| distance(member) < farthest);
+        let carries = |member: &Member| member.departures.rate().capacity().unwrap_or(member.departures.rate().pace());
+        let look = Look {
+            farthest,
+            before: nearer().map(distance).max().unwrap_or_default(),
+            next: used().filter(|member| !covered(member)).map(distance).min(),
+            carried_before: nearer().map(carries).fold(0, u64::saturating_add),
+            rtt: used().filter(covered).filter_map(|member| member.path.rtt().smoothed()).max().unwrap_or_default(),
+            waited: self.bond.waited(now),
+            sent: self.sent_bytes,
+        };
+        self.reach.look(&look, now);
+        let reach = self.reach;
+        for member in self.members.iter_mut().flatten() {
+            let distance = one_way(member).unwrap_or(nearest).saturating_sub(nearest);
+            member.is_far = is_even && !reach.covers(distance);
+        }
     }
 }
 
@@ -124,7 +158,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             allowed.extend([lane]);
             return;
         }
-        let has_room = |lane: &&Lane| next.is_thin || lane.free_at <= now;
+        let has_room = |lane: &&Lane| next.is_thin || (lane.free_at <= now && !lane.is_far);
         let Some(lowest) = lanes.iter().filter(has_room).map(|lane| lane.rank).min() else { return };
         allowed.extend(lanes.iter().filter(has_room).filter(|lane| lane.rank == lowest).copied());
         let is_even = lanes.iter().filter(|lane| lane.rank == lowest).all(|lane| Some(lane.weight) == first(allowed));

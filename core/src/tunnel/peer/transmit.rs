@@ -75,6 +75,7 @@ impl<const LINKS: usize, const WINDOW: usize> Peer<LINKS, WINDOW> {
             self.check_at = now + CHECK_INTERVAL;
             self.handle_failures(pool, now);
             self.look_at_demand(now);
+            self.look_at_reach(now);
         }
         self.ask(now, out)
             .or_else(|| self.transmit_errand(now, out))
