@@ -42,7 +42,7 @@ pub struct Look {
 /// How far bulk goes. [`Reach::note_empty`] whenever nothing waits, [`Reach::look`] now and then.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reach {
-    /// The distance that bulk goes beyond [`NEAR`].
+    /// The distance that bulk goes, when that is beyond [`NEAR`].
     far: Duration,
     /// How much later the next link's packets arrive than those of the farthest in reach; zero when all are.
     step: Duration,
@@ -66,8 +66,8 @@ impl Reach {
     }
 
     /// Says that nothing waits.
-    pub const fn note_empty(&mut self) {
-        self.was_empty = true;
+    pub fn note_empty(&mut self) {
+        self.was_empty = self.far > NEAR;
     }
 
     /// Has a link join or leave.
@@ -76,7 +76,7 @@ impl Reach {
         if let Some(next) = look.next.filter(|_| look.waited >= self.step >> 1) {
             self.far = next;
             self.measure_anew(look.sent, now);
-        } else if now.since(self.since) >= SPAN.max(look.rtt) {
+        } else if self.far > NEAR && now.since(self.since) >= SPAN.max(look.rtt) {
             let passed = now.since(self.since).micros();
             let bytes = look.sent.saturating_sub(self.sent);
             let rate = bytes.saturating_mul(1_000_000).checked_div(passed).unwrap_or(0);
