@@ -93,7 +93,11 @@ class Systemd(unittest.TestCase):
         (client, client_public), (server, server_public) = keys(), keys()
         for name, text in (("server", SERVER), ("client", CLIENT)):
             text = text.format(client=client, client_public=client_public, server=server, server_public=server_public)
-            cls.inside("sh", "-c", f"umask 077; cat > /etc/mlvpn/{name}.conf", input=text)
+            cls.configure(name, text)
+
+    @classmethod
+    def configure(cls, name, text):
+        cls.inside("sh", "-c", f"umask 077; cat > /etc/mlvpn/{name}.conf", input=text)
 
     @classmethod
     def boot(cls):
@@ -247,11 +251,23 @@ class Systemd(unittest.TestCase):
         self.until("systemd says why", "journalctl", "--no-pager", "--output=cat", says=lambda text: said in text)
 
     def test_a_file_with_an_error_keeps_it_from_starting_and_says_the_line(self):
-        self.inside("sh", "-c", "umask 077; printf '[general]\\nmode = sideways\\n' > /etc/mlvpn/broken.conf")
+        self.configure("broken", "[general]\nmode = sideways\n")
         self.assertNotEqual(self.try_inside("systemctl", "start", "mlvpn@broken").returncode, 0)
         told = self.inside("journalctl", "--no-pager", "--output=cat", "--unit=mlvpn@broken")
         self.assertIn("/etc/mlvpn/broken.conf:2", told)
         self.inside("systemctl", "stop", "mlvpn@broken")
+
+    def test_the_examples_of_the_package_run_with_their_status_command(self):
+        self.inside("systemctl", "stop", "mlvpn@server", "mlvpn@client")
+        server, client = ((LINUX / f"debian/examples/{name}.conf").read_text() for name in ("server", "client"))
+        for old, new in (("vpn.example.net", "127.0.0.1"), ("mlvpn0", "mlvpn1"), ('"eth0"', '"lo"'), ('"wwan0"', '"lo"')):
+            client = client.replace(old, new)
+        self.configure("example", server)
+        self.configure("caller", client)
+        self.inside("systemctl", "start", "mlvpn@example", "mlvpn@caller")
+        for device, address in (("mlvpn0", "10.42.42.1/24"), ("mlvpn1", "10.42.42.2/24")):
+            self.until("the status command ran", "ip", "address", "show", "dev", device, says=lambda said: address in said)
+        self.inside("systemctl", "stop", "mlvpn@example", "mlvpn@caller")
 
     def test_systemd_finds_nothing_to_complain_of(self):
         told = self.try_inside("systemd-analyze", "verify", "mlvpn@server.service", "mlvpn.service")
