@@ -220,7 +220,7 @@ _mlvpn() {
             return 0
             ;;
         mlvpn__subcmd__link)
-            opts="-h --tunnel --socket --help"
+            opts="-h --tunnel --socket --help up down backup rate download tier weight metered quota_day_soft quota_day_hard quota_month_soft quota_month_hard timeout loss latency"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -392,7 +392,7 @@ _mlvpn() {
             return 0
             ;;
         mlvpn__subcmd__set)
-            opts="-h --tunnel --socket --help"
+            opts="-h --tunnel --socket --help timeout loss latency"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

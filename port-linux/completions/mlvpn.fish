@@ -77,7 +77,7 @@ complete -c mlvpn -n "__fish_mlvpn_using_subcommand set" -l socket -d 'The tunne
 complete -c mlvpn -n "__fish_mlvpn_using_subcommand set" -s h -l help -d 'Print help'
 complete -c mlvpn -n "__fish_mlvpn_using_subcommand peer; and not __fish_seen_subcommand_from show add remove" -s h -l help -d 'Print help'
 complete -c mlvpn -n "__fish_mlvpn_using_subcommand peer; and not __fish_seen_subcommand_from show add remove" -f -a "show" -d 'Show the peers, or one'
-complete -c mlvpn -n "__fish_mlvpn_using_subcommand peer; and not __fish_seen_subcommand_from show add remove" -f -a "add" -d 'Admit a peer to a server of protocol 2'
+complete -c mlvpn -n "__fish_mlvpn_using_subcommand peer; and not __fish_seen_subcommand_from show add remove" -f -a "add" -d 'Admit a peer to a server of protocol 2 until that ends, and print the section of the configuration that keeps it. Networks outside of ip4, ip6 and remote_networks are named: the daemon routes only what its configuration says. A peer without a public key stands in the file'
 complete -c mlvpn -n "__fish_mlvpn_using_subcommand peer; and not __fish_seen_subcommand_from show add remove" -f -a "remove" -d 'Part with a peer of a server of protocol 2'
 complete -c mlvpn -n "__fish_mlvpn_using_subcommand peer; and __fish_seen_subcommand_from show" -l tunnel -d 'The tunnel with this device, like mlvpn0' -r
 complete -c mlvpn -n "__fish_mlvpn_using_subcommand peer; and __fish_seen_subcommand_from show" -l socket -d 'The tunnel that listens there, its control_unix_path' -r -F
@@ -85,7 +85,7 @@ complete -c mlvpn -n "__fish_mlvpn_using_subcommand peer; and __fish_seen_subcom
 complete -c mlvpn -n "__fish_mlvpn_using_subcommand peer; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
 complete -c mlvpn -n "__fish_mlvpn_using_subcommand peer; and __fish_seen_subcommand_from add" -l public-key -d 'Its key, from `mlvpn pubkey` there' -r
 complete -c mlvpn -n "__fish_mlvpn_using_subcommand peer; and __fish_seen_subcommand_from add" -l secret-file -d 'File of mode 0600 with the secret both know besides the keys' -r -F
-complete -c mlvpn -n "__fish_mlvpn_using_subcommand peer; and __fish_seen_subcommand_from add" -l allowed-ips -d 'Networks it may send from and that are routed to it, separated by commas' -r
+complete -c mlvpn -n "__fish_mlvpn_using_subcommand peer; and __fish_seen_subcommand_from add" -l allowed-ips -d 'Networks it may send from and that are sent to it, separated by commas' -r
 complete -c mlvpn -n "__fish_mlvpn_using_subcommand peer; and __fish_seen_subcommand_from add" -l tunnel -d 'The tunnel with this device, like mlvpn0' -r
 complete -c mlvpn -n "__fish_mlvpn_using_subcommand peer; and __fish_seen_subcommand_from add" -l socket -d 'The tunnel that listens there, its control_unix_path' -r -F
 complete -c mlvpn -n "__fish_mlvpn_using_subcommand peer; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'

@@ -262,7 +262,7 @@ pub struct Peers {
 }
 
 /// One peer of protocol 2: a server's client, or a client's server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PeerStatus {
     /// What the configuration calls it.
     pub name: String,
@@ -375,6 +375,9 @@ mod tests {
     #[test]
     fn a_state_is_shown_as_its_word() {
         for state in LinkState::ALL {
+            assert_eq!(serde_json::to_value(state).unwrap(), state.word());
+        }
+        for state in StopState::ALL {
             assert_eq!(serde_json::to_value(state).unwrap(), state.word());
         }
     }

@@ -271,6 +271,11 @@ fn oddities_of_links_are_warnings() {
              give each link its own bindport, bindhost or bindinterface",
         ),
         (
+            "[filters_office]\ndsl1 = icmp",
+            "f:7: [filters_office] every section whose name begins with \"filters\" holds filters; write [filters], or give \
+             the link another name",
+        ),
+        (
             "[-x]\nremotehost = h\nremoteport = 1",
             "f:7: [-x] the link's name may confuse the status script that gets it as an argument; \
              use letters, digits, '-', '_' and '.', and begin with a letter or digit",

@@ -133,6 +133,29 @@ fn ucis_file_becomes_one_of_mlvpn_with_its_comments_and_a_word_about_what_is_los
 }
 
 #[test]
+fn what_netifd_and_the_firewall_do_on_openwrt_is_left_out_with_what_to_write_there() {
+    let roles = [
+        ("setup = yes", "netifd"),
+        ("remote_networks = 10.1.0.0/16", "list ip4_routes"),
+        ("default_gateway = yes", "ip4_routes default"),
+        ("kill_switch = yes", "/etc/config/firewall"),
+        ("nat = yes", "masq"),
+        ("port_forwards = tcp/80:10.42.42.2", "config redirect"),
+        ("routing_table = 77", "ip4table"),
+    ];
+    let lines: String = roles.iter().map(|(line, _)| format!("{line}\n")).collect();
+    let (text, notes) = converted(&CLASSIC.replace("timeout = 30\n", &lines));
+    for (line, advice) in roles {
+        let option = line.split(' ').next().unwrap();
+        assert!(
+            notes.iter().any(|note| note.contains(&format!("] {option}: ")) && note.contains(advice)),
+            "{notes:#?}"
+        );
+        assert!(!text.contains(&format!("option {option}")), "{text}");
+    }
+}
+
+#[test]
 fn what_cannot_be_said_is_refused_and_not_written_wrong() {
     let uci = "config tunnel 'a'\n\toption enabled 1\n\toption protocol classic\n\toption password 'say \"friend\"'\n\
                \toption server 'a.example:1'\nconfig link 'wan'\n";

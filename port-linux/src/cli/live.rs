@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The commands for a running daemon, and `bench`.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Arg, ArgMatches, Command, value_parser};
 
 use super::{flag, value, with_value};
-use crate::console::{Action, BenchOptions, Live, Place, link_command, tunnel_change};
+use crate::console::{Action, BenchOptions, Live, Place, link_command, link_words, tunnel_change, tunnel_words};
 use crate::daemon::{self, NewPeer};
 
 /// A figure of less is chance.
@@ -16,8 +18,10 @@ const MAX_BENCH_MILLIS: i64 = 10_000;
 const USUAL_BENCH_MILLIS: u32 = 500;
 
 pub(super) fn commands() -> Vec<Command> {
-    let words =
-        |help: &'static str| Arg::new("WORD").num_args(1..).required(true).allow_hyphen_values(false).help(help);
+    let words = |known: Vec<&'static str>, help: &'static str| {
+        let word = Arg::new("WORD").num_args(1..).required(true).allow_hyphen_values(false);
+        word.value_parser(Words(known)).hide_possible_values(true).help(help)
+    };
     let name = |help: &'static str| Arg::new("NAME").required(true).help(help);
     vec![
         Command::new("show")
@@ -29,19 +33,37 @@ pub(super) fn commands() -> Vec<Command> {
             .about("Use a link of a running tunnel otherwise, until it is told again or leaves the configuration")
             .arg(name("The link's section in the configuration"))
             .arg(words(
+                link_words().collect(),
                 "up (as configured), down or backup (only while no other is); rate 10mbit, timeout 10s, loss 20 (percent), \
-                 latency 300ms",
+                 latency 300ms; on a client of protocol 2 also download 40mbit, tier 2, weight 30 (0: none in particular), \
+                 metered yes, quota_day_soft, quota_day_hard, quota_month_soft or quota_month_hard 20GB (or none)",
             ))
             .args(places()),
         Command::new("set")
             .about("Change a tolerance of every link of a running tunnel, until it ends")
-            .arg(words("timeout 10s, loss 20 (percent), latency 300ms"))
+            .arg(words(tunnel_words().collect(), "timeout 10s, loss 20 (percent), latency 300ms"))
             .args(places()),
         peer_command(name),
         Command::new("reload").about("Have a running tunnel read its configuration again").args(places()),
         bench_command(),
         Command::new("version").about("Print the version"),
     ]
+}
+
+/// Words of which some are known, for the completions, and others are values.
+#[derive(Clone)]
+struct Words(Vec<&'static str>);
+
+impl TypedValueParser for Words {
+    type Value = String;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.0.iter().map(|word| PossibleValue::new(*word))))
+    }
 }
 
 fn peer_command(name: impl Fn(&'static str) -> Arg) -> Command {
@@ -56,7 +78,11 @@ fn peer_command(name: impl Fn(&'static str) -> Arg) -> Command {
                 .arg(flag("json").help("For programs"))
                 .args(places()),
             Command::new("add")
-                .about("Admit a peer to a server of protocol 2")
+                .about(
+                    "Admit a peer to a server of protocol 2 until that ends, and print the section of the configuration \
+                     that keeps it. Networks outside of ip4, ip6 and remote_networks are named: the daemon routes only \
+                     what its configuration says. A peer without a public key stands in the file",
+                )
                 .arg(name("What to call it"))
                 .args([
                     with_value("public-key", "KEY", value_parser!(String))
@@ -65,7 +91,7 @@ fn peer_command(name: impl Fn(&'static str) -> Arg) -> Command {
                     with_value("secret-file", "FILE", value_parser!(PathBuf))
                         .help("File of mode 0600 with the secret both know besides the keys"),
                     with_value("allowed-ips", "NETWORKS", value_parser!(String))
-                        .help("Networks it may send from and that are routed to it, separated by commas"),
+                        .help("Networks it may send from and that are sent to it, separated by commas"),
                 ])
                 .args(places()),
             Command::new("remove")

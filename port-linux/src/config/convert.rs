@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::report::Report;
 use super::uci::{self, Sources};
-use super::{Config, Secret, open, open_file, read_secret, read_text};
+use super::{Config, Roles, Secret, open, open_file, read_secret, read_text};
 
 /// A file in the other form.
 pub struct Converted {
@@ -105,6 +105,8 @@ fn comparable(config: &Config, renamed: impl Fn(SectionKind, &str) -> String) ->
         general.password = Secret::new(Zeroizing::default());
     }
     general.quota_file = None;
+    // There netifd and the firewall do all this.
+    general.roles = Roles::default();
     config.filters.clear();
     for class in &mut config.classes {
         class.name = renamed(SectionKind::Class, &class.name);

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 pub use bench::{BenchOptions, run as bench};
 pub use connection::Place;
-pub use words::{WordError, link_command, tunnel_change};
+pub use words::{WordError, link_command, link_words, tunnel_change, tunnel_words};
 
 use crate::daemon::{Command, NewPeer};
 use crate::diagnostics;
@@ -125,11 +125,34 @@ impl Live {
                 if let Some(path) = secret_file {
                     peer.secret = Some(connection::secret(&path)?);
                 }
-                place.one()?.connect()?.ask(&Command::AddPeer(peer)).map(drop)
+                let told = place.one()?.connect()?.ask(&Command::AddPeer(peer.clone()))?;
+                print(&admitted(&peer, &told))
             }
             Action::Change(command) => place.one()?.connect()?.ask(&command).map(drop),
         }
     }
+}
+
+/// What a peer that was admitted is still lacking: it is in no file, and may have networks nobody routes to it.
+fn admitted(peer: &NewPeer, told: &Value) -> String {
+    let NewPeer { name, public_key, secret, allowed_ips } = peer;
+    let mut text =
+        format!("{name} is admitted until the daemon ends; to keep it, put this into its configuration:\n\n");
+    text.push_str(&format!("[peer {name}]\npublic_key = \"{public_key}\"\n"));
+    if secret.is_some() {
+        text.push_str("secret = \"what is in the file\"\n");
+    }
+    if !allowed_ips.is_empty() {
+        text.push_str(&format!("allowed_ips = \"{}\"\n", allowed_ips.join(", ")));
+    }
+    let device = told["device"].as_str().unwrap_or("the device");
+    for network in told["unrouted"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        text.push_str(&format!(
+            "\n{network} is not routed into the tunnel: name it, or a network around it, in remote_networks of [general], \
+             or run: ip route add {network} dev {device}\n"
+        ));
+    }
+    text
 }
 
 fn print(text: &str) -> Result<(), Trouble> {

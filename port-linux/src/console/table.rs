@@ -24,6 +24,12 @@ pub(super) fn tunnel(status: &Value) -> String {
         for link in links.iter().filter(|link| link["reason"].is_string()) {
             text.push_str(&format!("{GAP}{}: {}\n", word(link, "name"), word(link, "reason")));
         }
+        for link in links {
+            let uses = uses(&link["policy"]);
+            if !uses.is_empty() {
+                text.push_str(&format!("{GAP}{}: {}\n", word(link, "name"), uses.join(", ")));
+            }
+        }
     }
     let found = list(&status["peers"], "peers");
     if !found.is_empty() {
@@ -58,6 +64,33 @@ fn link(link: &Value) -> Vec<String> {
         traffic(link, "sent"),
         traffic(link, "received"),
     ]
+}
+
+/// What a link is used for, as far as that is not what every link is.
+fn uses(policy: &Value) -> Vec<String> {
+    let mut parts = Vec::new();
+    parts.extend(number(policy, "tier").filter(|tier| *tier > 1).map(|tier| format!("tier {tier}")));
+    parts.extend(number(policy, "weight").map(|weight| format!("weight {weight}")));
+    if policy["metered"] == true {
+        parts.push("metered".to_owned());
+    }
+    let quota = &policy["quota"];
+    for (period, when) in [("day", "today"), ("month", "this month")] {
+        let limits: Vec<String> = ["soft", "hard"]
+            .into_iter()
+            .filter_map(|kind| Some(format!("{} {kind}", volume(number(quota, &format!("{period}_{kind}_bytes"))?))))
+            .collect();
+        if !limits.is_empty() {
+            let used = volume(number(quota, &format!("{period}_bytes")).unwrap_or(0));
+            parts.push(format!("{used} {when} of {}", limits.join(" and ")));
+        }
+    }
+    match policy["stop"].as_str() {
+        Some("soft") => parts.push("used up: a backup".to_owned()),
+        Some("hard") => parts.push("used up: no data".to_owned()),
+        _ => {}
+    }
+    parts
 }
 
 const PEERS: [&str; 6] = ["PEER", "STATE", "NETWORKS", "LINKS", "SENT", "RECEIVED"];
@@ -170,7 +203,10 @@ mod tests {
                  "rtt_us": 10_450, "rtt_deviation_us": 820, "loss_percent": 0, "sent_bytes": 612_345_678,
                  "sent_bytes_per_sec": 910_400, "received_bytes": 8_123_456_789_u64, "received_bytes_per_sec": 4_912_300},
                 {"name": "lte", "state": "no_socket", "reason": "there is no interface wwan0", "backup": true,
-                 "sent_bytes": 0, "received_bytes": 0},
+                 "sent_bytes": 0, "received_bytes": 0,
+                 "policy": {"tier": 2, "weight": 30, "metered": true, "stop": "soft", "quota": {"day_bytes": 0,
+                 "month_bytes": 15_100_000_000_u64, "month_soft_bytes": 15_000_000_000_u64,
+                 "month_hard_bytes": 20_000_000_000_u64}}},
             ],
             "peers": {"total": 3, "peers": [
                 {"name": "office", "up": true, "active": true, "allowed": [], "links": []},
@@ -187,6 +223,7 @@ mlvpn0: degraded, 1 of 2 links are well connected
   dsl   up                  eth0       198.51.100.7:5080  10.4±0.82 ms  0 %   7.28 Mbit/s (612 MB)  39.2 Mbit/s (8.12 GB)
   lte   no socket (backup)  -          -                  -             -     0 B                   0 B
   lte: there is no interface wwan0
+  lte: tier 2, weight 30, metered, 15.1 GB this month of 15.0 GB soft and 20.0 GB hard, used up: a backup
 
   PEER    STATE  NETWORKS     LINKS  SENT  RECEIVED
   office  up     -            -      -     -

@@ -6,7 +6,9 @@
 
 use super::classic::{self, Figures, Word};
 use super::http::Content;
-use crate::status::{LinkState, LinkStatus, PeerStatus, Peers, Status, TunnelState};
+use crate::status::{
+    LinkState, LinkStatus, PeerStatus, Peers, PolicyStatus, QuotaStatus, Status, StopState, TunnelState,
+};
 
 /// Peers told one by one; of more the sums alone: 16 KB of text, and a fraction of a millisecond.
 pub(crate) const MOST_PEERS: usize = 256;
@@ -84,6 +86,13 @@ pub(crate) const FAMILIES: &[Family] = &[
     family("mlvpn_link_capacity_bytes_per_second", Gauge, "What the link is measured to carry."),
     family("mlvpn_link_queue_seconds", Gauge, "Delay by queues on the link's way."),
     family("mlvpn_link_jitter_seconds", Gauge, "By how much one-way times of neighbouring packets differ."),
+    family("mlvpn_link_tier", Gauge, "The link joins when links of lower tiers are full or down."),
+    family("mlvpn_link_weight", Gauge, "The link's share beside others of its tier, where somebody said so."),
+    family("mlvpn_link_metered", Gauge, "1 for a link whose data costs money."),
+    family("mlvpn_link_ceiling_bytes_per_second", Gauge, "The most that is sent over the link, where somebody said so."),
+    family("mlvpn_link_quota_stop", Gauge, "1 for what the quota makes of the link: none, soft (a backup), hard (no data)."),
+    family("mlvpn_link_quota_used_bytes", Gauge, "What the link carried both ways of its quota, since the day or the month began."),
+    family("mlvpn_link_quota_limit_bytes", Gauge, "The quotas of the link: a backup from the soft one on, no data from the hard one on."),
     family("mlvpn_link_sent_packets_total", Counter, "Datagrams sent."),
     family("mlvpn_link_received_packets_total", Counter, "Datagrams received."),
     family("mlvpn_link_sent_bytes_total", Counter, "Bytes of datagrams sent."),
@@ -230,16 +239,36 @@ fn of_tunnel<'a>(name: &str, tunnel: &'a Status, peers: &Peers, wall: u64) -> Ve
 
 fn of_link<'a>(name: &str, link: &'a LinkStatus, device: &'a str) -> Vec<(Labels<'a>, Number)> {
     let labels = || vec![("device", device), ("link", link.name.as_str())];
-    let sending = link.sending;
+    let with = |more: &[(&'static str, &'static str)], number: Number| ([&labels()[..], more].concat(), number);
+    let (sending, policy) = (link.sending, link.policy);
+    let quota = policy.and_then(|policy| policy.quota);
     let number: Option<Number> = match name {
         "state" => {
-            let of = |state: LinkState| {
-                let mut labels = labels();
-                labels.push(("state", state.word()));
-                (labels, (state == link.state).into())
-            };
+            let of = |state: LinkState| with(&[("state", state.word())], (state == link.state).into());
             return LinkState::ALL.into_iter().map(of).collect();
         }
+        "quota_stop" => {
+            let of = |policy: PolicyStatus| {
+                StopState::ALL.map(|stop| with(&[("stop", stop.word())], (stop == policy.stop).into()))
+            };
+            return policy.filter(|policy| policy.quota.is_some()).into_iter().flat_map(of).collect();
+        }
+        "quota_used_bytes" => {
+            let of = |quota: QuotaStatus| [("day", quota.day_bytes), ("month", quota.month_bytes)];
+            let used = quota.into_iter().flat_map(of);
+            return used.map(|(period, bytes)| with(&[("period", period)], bytes.into())).collect();
+        }
+        "quota_limit_bytes" => {
+            let limits = quota.into_iter().flat_map(QuotaStatus::limits);
+            let of = |(period, stop, bytes): (_, StopState, u64)| {
+                with(&[("period", period), ("stop", stop.word())], bytes.into())
+            };
+            return limits.map(of).collect();
+        }
+        "tier" => policy.map(|policy| u64::from(policy.tier).into()),
+        "weight" => policy.and_then(|policy| policy.weight).map(|weight| u64::from(weight).into()),
+        "metered" => policy.map(|policy| policy.metered.into()),
+        "ceiling_bytes_per_second" => policy.and_then(|policy| policy.ceiling_bytes_per_sec).map(Number::Whole),
         "up" => Some(link.state.is_connected().into()),
         "backup" => Some(link.backup.into()),
         "rtt_seconds" => link.rtt_us.map(Number::Micros),
@@ -304,7 +333,23 @@ mod tests {
             resent_packets: 5,
             copied_packets: 2,
         };
-        let full = LinkStatus { mtu: Some(1_492), sending: Some(sending), ..link("dsl") };
+        let quota = QuotaStatus {
+            day_bytes: 400_000_000,
+            day_soft_bytes: Some(300_000_000),
+            day_hard_bytes: None,
+            month_bytes: 3_000_000_000,
+            month_soft_bytes: Some(15_000_000_000),
+            month_hard_bytes: Some(20_000_000_000),
+        };
+        let policy = PolicyStatus {
+            tier: 2,
+            weight: Some(30),
+            metered: true,
+            stop: StopState::Soft,
+            ceiling_bytes_per_sec: Some(1_250_000),
+            quota: Some(quota),
+        };
+        let full = LinkStatus { mtu: Some(1_492), sending: Some(sending), policy: Some(policy), ..link("dsl") };
         let mut drops = Drops::new();
         drops.count(DropReason::NoLink);
         let status = Status {
@@ -314,21 +359,7 @@ mod tests {
             drops: DropCounts::from(&drops),
             ..tunnel(vec![full, link("l\"2\\")])
         };
-        let peer = PeerStatus {
-            name: "office".to_owned(),
-            up: true,
-            active: false,
-            public_key: None,
-            session: None,
-            allowed: Vec::new(),
-            mtu: None,
-            reordering: 0,
-            waiting: 0,
-            orders: Vec::new(),
-            repairs: None,
-            drops: DropCounts::default(),
-            links: vec![link("0")],
-        };
+        let peer = PeerStatus { name: "office".to_owned(), up: true, links: vec![link("0")], ..PeerStatus::default() };
         (status, Peers { total: 1, peers: vec![peer] })
     }
 
@@ -390,6 +421,11 @@ mod tests {
             r#"mlvpn_tunnel_dropped_packets_total{device="mlvpn0",reason="no_link"} 1"#,
             r#"mlvpn_start_time_seconds{device="mlvpn0"} 1795227667"#,
             r#"mlvpn_peer_links{device="mlvpn0",peer="office"} 1"#,
+            r#"mlvpn_link_tier{device="mlvpn0",link="dsl"} 2"#,
+            r#"mlvpn_link_quota_stop{device="mlvpn0",link="dsl",stop="soft"} 1"#,
+            r#"mlvpn_link_quota_stop{device="mlvpn0",link="dsl",stop="hard"} 0"#,
+            r#"mlvpn_link_quota_used_bytes{device="mlvpn0",link="dsl",period="day"} 400000000"#,
+            r#"mlvpn_link_quota_limit_bytes{device="mlvpn0",link="dsl",period="month",stop="hard"} 20000000000"#,
             r#"connected{tunnel="dsl"} 1"#,
         ] {
             assert!(text.lines().any(|told| told == line), "{line}\n{text}");

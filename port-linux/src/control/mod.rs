@@ -14,4 +14,4 @@ mod metrics;
 mod sockets;
 
 pub(crate) use face::Face;
-pub use sockets::{EXTENSION, FOLDER, InUse, Sockets, connect, folder, path_of, remove};
+pub use sockets::{EXTENSION, FOLDER, InUse, Sockets, connect, ensure_free, folder, path_of, remove};

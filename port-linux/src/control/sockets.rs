@@ -11,7 +11,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
-use nix::unistd::Gid;
+use nix::unistd::{Gid, geteuid};
 
 use crate::config::General;
 use crate::interface::InterfaceName;
@@ -87,7 +87,7 @@ impl Sockets {
                 Some(listener)
             }
             Err(why) if why.kind() == io::ErrorKind::AddrInUse && is_told => return Err(InUse(path)),
-            Err(why) if is_told => {
+            Err(why) if is_told || (geteuid().is_root() && why.kind() != io::ErrorKind::AddrInUse) => {
                 log_warn!(Topic::Control, "{}: {why}; `mlvpn show` will not find this tunnel", path.display());
                 None
             }
@@ -97,6 +97,18 @@ impl Sockets {
             }
         };
         Ok(Self { unix, http: open_http(general) })
+    }
+}
+
+/// Makes sure that no other daemon answers at the path the configuration names, before anything is touched that may be
+/// that daemon's.
+///
+/// # Errors
+/// When one does.
+pub fn ensure_free(general: &General) -> Result<(), InUse> {
+    match &general.control_unix_path {
+        Some(path) if is_socket(path) && is_answered(path) => Err(InUse(path.clone())),
+        _ => Ok(()),
     }
 }
 

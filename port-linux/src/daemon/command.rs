@@ -6,11 +6,12 @@ use std::fmt;
 
 use mlvpn_core::state::identity::{PublicKey, SharedSecret};
 use mlvpn_core::tunnel::peer::config::MAX_ALLOWED;
+use mlvpn_core::words::policy::{MAX_TIER, MAX_WEIGHT};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::service::{Control, LinkChange, TunnelChange, Usage};
-use crate::config::{self, MAX_PEER_NAME_BYTES};
+use super::service::{Control, LinkChange, PolicyChange, TunnelChange, Usage};
+use crate::config::{self, MAX_PEER_NAME_BYTES, Mode, Protocol};
 use crate::status::{HISTORY_SAMPLES, History, LinkStatus, Peers, SAMPLE_INTERVAL, Status};
 
 /// Peers told at once when nobody says how many: 2,000 of 500 bytes fill the longest message of a bus.
@@ -80,15 +81,12 @@ pub struct LinkCommand {
     /// What it can send, in bytes per second; 0: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<u32>,
-    /// Silent for so many seconds, it is down; at least 2.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout_secs: Option<u32>,
-    /// Losing so much, it is left out while a better one is up; at most 100, which is never.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub loss_tolerance_percent: Option<u8>,
-    /// With a longer round trip, it is left out while a better one is up.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub latency_tolerance_ms: Option<u32>,
+    /// What it may lose and how long it may take.
+    #[serde(flatten)]
+    pub tolerances: TunnelChange,
+    /// What it is used for, and how much.
+    #[serde(flatten)]
+    pub policy: PolicyChange,
 }
 
 /// When a link is to carry traffic, in the word people write.
@@ -104,12 +102,13 @@ pub enum LinkAction {
 }
 
 impl LinkAction {
+    /// Every action with its word.
+    pub const ALL: [(&'static str, Self); 3] = [("up", Self::Up), ("down", Self::Down), ("backup", Self::Backup)];
+
     /// The action of this word.
     #[must_use]
     pub fn of(word: &str) -> Option<Self> {
-        [("up", Self::Up), ("down", Self::Down), ("backup", Self::Backup)]
-            .into_iter()
-            .find_map(|(known, action)| (known == word).then_some(action))
+        Self::ALL.into_iter().find_map(|(known, action)| (known == word).then_some(action))
     }
 
     const fn usage(self) -> Usage {
@@ -174,6 +173,13 @@ pub enum Answer {
     Peers(Peers),
     /// What links carried.
     History(History),
+    /// A peer was admitted.
+    Admitted {
+        /// The tunnel's device.
+        device: String,
+        /// Those of the peer's networks that this machine does not send into the tunnel.
+        unrouted: Vec<String>,
+    },
     /// It was done; there is nothing to tell.
     Done {},
 }
@@ -221,7 +227,11 @@ impl Command {
             }
             Self::Link(command) => command.run(control),
             Self::Set(change) => set(change, control),
-            Self::AddPeer(peer) => control.add_peer(peer.read()?).map(|()| Answer::Done {}),
+            Self::AddPeer(peer) => {
+                let unrouted = control.add_peer(peer.read()?)?;
+                let unrouted = unrouted.iter().map(|network| format!("{}/{}", network.address, network.prefix_len));
+                Ok(Answer::Admitted { device: control.status().device, unrouted: unrouted.collect() })
+            }
             Self::RemovePeer { name } => control.remove_peer(&name).map(|()| Answer::Done {}),
         }
     }
@@ -256,18 +266,17 @@ fn quotable(name: &str) -> String {
 impl LinkCommand {
     fn run(self, control: &mut dyn Control) -> Result<Answer, CommandError> {
         let usage = self.action.map(LinkAction::usage);
-        let tolerances = TunnelChange {
-            timeout_secs: self.timeout_secs,
-            loss_tolerance_percent: self.loss_tolerance_percent,
-            latency_tolerance_ms: self.latency_tolerance_ms,
-        };
-        let change = LinkChange { usage, rate_bytes_per_sec: self.rate, tolerances };
+        let Self { tolerances, policy, .. } = self;
+        let change = LinkChange { usage, rate_bytes_per_sec: self.rate, tolerances, policy };
         if change == LinkChange::default() {
             return Err(CommandError::Invalid(
                 "nothing to change; say up, down, backup or what is to change".to_owned(),
             ));
         }
         tolerances.check()?;
+        if policy != PolicyChange::default() {
+            policy.check(&control.status())?;
+        }
         control.change_link(&self.name, change).map_err(|_| {
             let known: Vec<String> = control.status().links.into_iter().map(|link| link.name).collect();
             no_such_link(&self.name, &known)
@@ -292,6 +301,31 @@ impl TunnelChange {
         }
         if self.loss_tolerance_percent.is_some_and(|percent| percent > MOST_PERCENT) {
             return Err(CommandError::Invalid(format!("the loss tolerance is at most {MOST_PERCENT} %")));
+        }
+        Ok(())
+    }
+}
+
+impl PolicyChange {
+    fn check(&self, tunnel: &Status) -> Result<(), CommandError> {
+        let invalid = |text: String| Err(CommandError::Invalid(text));
+        if (tunnel.protocol, tunnel.mode) != (Protocol::Two.name(), Mode::Client.name()) {
+            let text =
+                "tier, weight, metered, download and quotas are set on the client of protocol 2; the server follows";
+            return invalid(text.to_owned());
+        }
+        if self.tier.is_some_and(|tier| !(1..=MAX_TIER).contains(&tier)) {
+            return invalid(format!("a tier is 1 to {MAX_TIER}"));
+        }
+        if self.weight.is_some_and(|weight| weight > MAX_WEIGHT) {
+            return invalid(format!("a weight is 1 to {MAX_WEIGHT}, or 0 for none in particular"));
+        }
+        let limits = [(self.quota_day_soft, self.quota_day_hard), (self.quota_month_soft, self.quota_month_hard)];
+        let is_idle = |(soft, hard): (Option<u64>, Option<u64>)| {
+            soft.zip(hard).is_some_and(|(soft, hard)| hard > 0 && soft > hard)
+        };
+        if limits.into_iter().any(is_idle) {
+            return invalid("a soft quota larger than the hard one has no effect; make it the smaller one".to_owned());
         }
         Ok(())
     }
@@ -350,11 +384,15 @@ mod tests {
     #[test]
     fn a_command_comes_back_as_it_was_written() {
         let (name, action) = ("dsl".to_owned(), Some(LinkAction::Down));
-        let link = LinkCommand { name, action, timeout_secs: Some(5), ..LinkCommand::default() };
         let tolerances = TunnelChange { timeout_secs: Some(5), ..TunnelChange::default() };
+        let policy = PolicyChange { tier: Some(2), metered: Some(true), ..PolicyChange::default() };
+        let link = LinkCommand { name, action, tolerances, policy, ..LinkCommand::default() };
         for (command, text) in [
             (Command::Status {}, r#"{"command":"status"}"#),
-            (Command::Link(link), r#"{"command":"link","name":"dsl","action":"down","timeout_secs":5}"#),
+            (
+                Command::Link(link),
+                r#"{"command":"link","name":"dsl","action":"down","timeout_secs":5,"tier":2,"metered":true}"#,
+            ),
             (Command::Set(tolerances), r#"{"command":"set","timeout_secs":5}"#),
             (Command::RemovePeer { name: "a".to_owned() }, r#"{"command":"remove_peer","name":"a"}"#),
             (Command::Links { name: None }, r#"{"command":"links"}"#),
@@ -371,6 +409,8 @@ mod tests {
             r#"{"command":"status","extra":1}"#,
             r#"{"command":"set","timout_secs":5}"#,
             r#"{"command":"link","name":"dsl","action":"sideways"}"#,
+            r#"{"command":"link","name":"dsl","tiers":2}"#,
+            r#"{"command":"link","name":"dsl","tier":300}"#,
             "{}",
             "[]",
             "null",

@@ -11,7 +11,7 @@ use super::links::{Hold, LinkPort};
 use super::service::{Control, InterfaceState, LinkChange, NoSuchLink, TunnelChange, Usage};
 use super::settings;
 use super::worker::Worker;
-use crate::config::{Link, Peer};
+use crate::config::{Link, Network, Peer};
 use crate::interface::InterfaceName;
 use crate::log::Topic;
 use crate::privilege::Request;
@@ -54,6 +54,7 @@ impl Control for Worker {
         changed.usage = change.usage.or(changed.usage);
         changed.rate_bytes_per_sec = change.rate_bytes_per_sec.or(changed.rate_bytes_per_sec);
         changed.tolerances = change.tolerances.after(changed.tolerances);
+        changed.policy = change.policy.after(changed.policy);
         let usage = changed.usage.unwrap_or(Usage::Configured).describe();
         let rate = changed.rate_bytes_per_sec.map_or_else(String::new, |rate| format!(", {rate} bytes per second"));
         log_info!(Topic::Control, "{name}: used {usage}{rate}, as somebody asked");
@@ -69,7 +70,7 @@ impl Control for Worker {
         }
     }
 
-    fn add_peer(&mut self, peer: Peer) -> Result<(), CommandError> {
+    fn add_peer(&mut self, peer: Peer) -> Result<Vec<Network>, CommandError> {
         self.admit_peer(peer)
     }
 
@@ -151,6 +152,7 @@ impl Worker {
         self.live.tolerances.apply(&mut link);
         if let Some(change) = self.changes.get(&link.name) {
             change.tolerances.apply(&mut link);
+            change.policy.apply(&mut link);
             link.fallback_only |= change.usage == Some(Usage::Backup);
             link.bandwidth_upload = change.rate_bytes_per_sec.unwrap_or(link.bandwidth_upload);
         }

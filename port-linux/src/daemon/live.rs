@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use super::command::CommandError;
 use super::service::TunnelChange;
 use super::worker::Worker;
-use crate::config::{Config, MAX_PEERS, Mode, Peer, Protocol};
+use crate::config::{Config, MAX_PEERS, Mode, Network, Peer, Protocol};
 use crate::log::Topic;
 use crate::{clock, log_info, log_warn};
 
@@ -74,23 +74,39 @@ fn rivalry(other: &Peer, peer: &Peer) -> Option<String> {
     if other.allowed.is_empty() {
         return Some(format!("{name} has all networks; give it allowed_ips in the file"));
     }
-    let overlaps =
-        |a: &crate::config::Network, b: &crate::config::Network| a.contains(b.address) || b.contains(a.address);
+    let overlaps = |a: &Network, b: &Network| a.contains(b.address) || b.contains(a.address);
     let shared = peer.allowed.iter().find(|own| other.allowed.iter().any(|theirs| overlaps(own, theirs)))?;
     Some(format!("{}/{} overlaps a network of {name}", shared.address, shared.prefix_len))
 }
 
+/// Those of a peer's networks that the configuration does not route into the tunnel: they lie neither in the device's own
+/// networks nor in those behind it. Only the monitor sets routes, and only what the file lets it: a worker that was taken
+/// over cannot draw the machine's traffic into the tunnel by inventing peers.
+fn unrouted(config: &Config, peer: &Peer) -> Vec<Network> {
+    let general = &config.general;
+    let own4 = general.ip4.iter().chain(&general.ip4_routes).map(|cidr| (cidr.address.into(), cidr.prefix_len));
+    let own6 = general.ip6.iter().chain(&general.ip6_routes).map(|cidr| (cidr.address.into(), cidr.prefix_len));
+    let mut routed: Vec<Network> =
+        own4.chain(own6).map(|(address, prefix_len)| Network { address, prefix_len }).collect();
+    routed.extend(&general.roles.remote_networks);
+    let lies_in = |own: &Network, around: &Network| around.prefix_len <= own.prefix_len && around.contains(own.address);
+    peer.allowed.iter().filter(|own| !routed.iter().any(|around| lies_in(own, around))).copied().collect()
+}
+
 impl Worker {
-    pub(super) fn admit_peer(&mut self, peer: Peer) -> Result<(), CommandError> {
+    /// Admits a peer; which of its networks this machine does not send into the tunnel.
+    pub(super) fn admit_peer(&mut self, peer: Peer) -> Result<Vec<Network>, CommandError> {
         if let Some(why) = conflict(&self.config, &peer) {
             return Err(CommandError::Invalid(why));
         }
         log_info!(Topic::Control, "{}: peer admitted, as somebody asked", peer.name);
+        let unrouted = unrouted(&self.config, &peer);
         let mut newer = self.config.clone();
         newer.peers.push(peer.clone());
         self.live.removed.remove(&peer.name);
         self.live.added.push(peer);
-        self.follow_config(newer, clock::now()).map_err(|why| CommandError::Failed(why.to_string()))
+        let followed = self.follow_config(newer, clock::now());
+        followed.map(|()| unrouted).map_err(|why| CommandError::Failed(why.to_string()))
     }
 
     pub(super) fn dismiss_peer(&mut self, name: &str) -> Result<(), CommandError> {
@@ -152,6 +168,17 @@ mod tests {
         live.follow(&mut newer);
         assert!(live.added.is_empty());
         assert_eq!(newer.peers.len(), 1);
+    }
+
+    #[test]
+    fn networks_of_a_new_peer_that_nothing_routes_into_the_tunnel_are_told() {
+        let general = "[general]\nip4 = 10.42.0.1/24\nip6_routes = fd00:7::/48\nremote_networks = 192.168.0.0/16\n";
+        let config = read(&SERVER.replace("[general]\n", general));
+        let networks = "10.42.0.3/32, 192.168.9.0/24, 192.0.0.0/8, 172.16.0.0/12, fd00:7:0:1::/64, fd00:8::/64";
+        let peer = peer(&X.replace("10.0.0.0/24", networks));
+        let told = unrouted(&config, &peer);
+        let told: Vec<String> = told.iter().map(|own| format!("{}/{}", own.address, own.prefix_len)).collect();
+        assert_eq!(told, ["192.0.0.0/8", "172.16.0.0/12", "fd00:8::/64"]);
     }
 
     #[test]

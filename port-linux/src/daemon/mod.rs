@@ -36,7 +36,7 @@ use std::process::ExitCode;
 
 use crate::config::{Config, Loaded, Report, Severity, open, open_file};
 #[cfg(feature = "full")]
-use crate::control::{Face, Sockets, path_of, remove};
+use crate::control::{Face, Sockets, ensure_free, path_of, remove};
 use crate::device::TunDevice;
 use crate::log::{self, Filter, Target, Topic};
 use crate::privilege::{self, Identity, MonitorPlan, Split};
@@ -46,7 +46,8 @@ use crate::{diagnostics, log_info, log_warn, reactor, roles};
 pub use command::{Answer, Command, CommandError, KeyText, LinkAction, LinkCommand, NewPeer};
 pub use options::RunOptions;
 pub use service::{
-    Control, InterfaceState, LinkChange, Load, NoSuchLink, Occasion, Service, TunnelChange, Usage, Variant,
+    Control, InterfaceState, LinkChange, Load, NoSuchLink, Occasion, PolicyChange, Service, TunnelChange, Usage,
+    Variant,
 };
 use worker::Worker;
 
@@ -109,6 +110,8 @@ fn start(options: &RunOptions, variant: Variant, config: Config, warnings: &[Rep
             monitors.read(file, open, protocol).ok().map(|(config, _)| settings::orders(&config, follows_devices))
         }),
     };
+    #[cfg(feature = "full")]
+    ensure_free(&config.general)?;
     let device = create_device(&config)?;
     if !options.natural_title {
         show_title(&title::monitor_title(name));
@@ -140,8 +143,7 @@ fn start(options: &RunOptions, variant: Variant, config: Config, warnings: &[Rep
     }
 }
 
-/// The control sockets, opened while the process has its rights, and first: of a tunnel that runs already that is the
-/// clearest sign.
+/// The control sockets, opened while the process has its rights.
 #[cfg(feature = "full")]
 fn control_face(config: &Config, identity: &Identity) -> Result<Option<Box<dyn Service>>, StartError> {
     let group = match identity {

@@ -204,7 +204,7 @@ fn parse_line(line: &str) -> Option<(String, Record)> {
 impl Worker {
     /// When [`Worker::follow_quotas`] has something to do; never without quotas.
     pub(super) fn quota_deadline(&self) -> Option<Instant> {
-        let has_quota = self.config.links.iter().any(crate::config::Link::has_quota);
+        let has_quota = self.links.iter().flatten().any(|port| port.config.has_quota());
         has_quota.then_some(self.quotas.look_at)
     }
 

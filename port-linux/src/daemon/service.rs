@@ -102,11 +102,12 @@ pub trait Control {
     /// Changes the tolerances of every link that nobody changed by itself, until they are changed again.
     fn change_tunnel(&mut self, change: TunnelChange);
 
-    /// Admits a peer to a server of protocol 2 until it is removed, or the daemon ends.
+    /// Admits a peer to a server of protocol 2 until it is removed, or the daemon ends. Which of its networks this
+    /// machine does not send into the tunnel, because the configuration does not say so.
     ///
     /// # Errors
     /// When this end has no use for it, or it is in the way of another.
-    fn add_peer(&mut self, peer: config::Peer) -> Result<(), CommandError>;
+    fn add_peer(&mut self, peer: config::Peer) -> Result<Vec<config::Network>, CommandError>;
 
     /// Parts with a peer of a server of protocol 2, be it in the configuration or not, until the daemon ends.
     ///
@@ -135,6 +136,8 @@ pub struct LinkChange {
     pub rate_bytes_per_sec: Option<u32>,
     /// What it may lose and how long it may take.
     pub tolerances: TunnelChange,
+    /// What it is used for, and how much.
+    pub policy: PolicyChange,
 }
 
 /// What to change of every link; `None` leaves it as it is.
@@ -167,6 +170,68 @@ impl TunnelChange {
         link.timeout_secs = self.timeout_secs.unwrap_or(link.timeout_secs);
         link.loss_tolerance_percent = self.loss_tolerance_percent.unwrap_or(link.loss_tolerance_percent);
         link.latency_tolerance_ms = self.latency_tolerance_ms.unwrap_or(link.latency_tolerance_ms);
+    }
+}
+
+/// What to change of the policy of a client's link of protocol 2; `None` leaves it as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyChange {
+    /// 1 to 9: it joins when links of lower tiers are full or down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<u8>,
+    /// 1 to 100: its share beside links of its tier; 0: what it is measured to carry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u8>,
+    /// Data costs money.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metered: Option<bool>,
+    /// The most that is to be received, in bytes per second; 0: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub download: Option<u32>,
+    /// A backup from so many bytes a day on; 0: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota_day_soft: Option<u64>,
+    /// No data from so many bytes a day on; 0: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota_day_hard: Option<u64>,
+    /// The soft one for a month.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota_month_soft: Option<u64>,
+    /// The hard one for a month.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota_month_hard: Option<u64>,
+}
+
+impl PolicyChange {
+    /// This change after `earlier`.
+    pub(super) fn after(self, earlier: Self) -> Self {
+        Self {
+            tier: self.tier.or(earlier.tier),
+            weight: self.weight.or(earlier.weight),
+            metered: self.metered.or(earlier.metered),
+            download: self.download.or(earlier.download),
+            quota_day_soft: self.quota_day_soft.or(earlier.quota_day_soft),
+            quota_day_hard: self.quota_day_hard.or(earlier.quota_day_hard),
+            quota_month_soft: self.quota_month_soft.or(earlier.quota_month_soft),
+            quota_month_hard: self.quota_month_hard.or(earlier.quota_month_hard),
+        }
+    }
+
+    /// Changes a link.
+    pub(super) fn apply(self, link: &mut config::Link) {
+        link.tier = self.tier.unwrap_or(link.tier);
+        link.weight = self.weight.map_or(link.weight, |weight| Some(weight).filter(|weight| *weight > 0));
+        link.metered = self.metered.unwrap_or(link.metered);
+        link.bandwidth_download = self.download.unwrap_or(link.bandwidth_download);
+        for (limit, change) in [
+            (&mut link.day.soft, self.quota_day_soft),
+            (&mut link.day.hard, self.quota_day_hard),
+            (&mut link.month.soft, self.quota_month_soft),
+            (&mut link.month.hard, self.quota_month_hard),
+        ] {
+            *limit = change.map_or(*limit, |bytes| Some(bytes).filter(|bytes| *bytes > 0));
+        }
     }
 }
 

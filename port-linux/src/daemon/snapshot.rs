@@ -231,18 +231,9 @@ impl Worker {
 fn named(peer: &config::Peer) -> PeerStatus {
     PeerStatus {
         name: peer.name.clone(),
-        up: false,
-        active: false,
         public_key: peer.public_key.map(|key| key.to_text().as_str().to_owned()),
-        session: None,
         allowed: peer.allowed.iter().map(|network| format!("{}/{}", network.address, network.prefix_len)).collect(),
-        mtu: None,
-        reordering: 0,
-        waiting: 0,
-        orders: Vec::new(),
-        repairs: None,
-        drops: DropCounts::default(),
-        links: Vec::new(),
+        ..PeerStatus::default()
     }
 }
 

@@ -316,7 +316,10 @@ impl Service {
 
     fn run_script(&mut self, run: Run) {
         let (event, link, mtu) = run.into_parts();
-        if let (Some(keeper), ScriptEvent::TunnelUp | ScriptEvent::TunnelDown) = (&mut self.keeper, event) {
+        // Of a worker that has ended the device is gone, and with it its routes; the rest is taken back soon.
+        if self.ended.is_none()
+            && let (Some(keeper), ScriptEvent::TunnelUp | ScriptEvent::TunnelDown) = (&mut self.keeper, event)
+        {
             keeper.set_up(event == ScriptEvent::TunnelUp);
         }
         let Some(scripts) = &mut self.scripts else { return };

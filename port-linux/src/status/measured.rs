@@ -67,6 +67,21 @@ pub enum StopState {
     Hard,
 }
 
+impl StopState {
+    /// Every state there is.
+    pub const ALL: [Self; 3] = [Self::None, Self::Soft, Self::Hard];
+
+    /// The word this state is shown as.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Soft => "soft",
+            Self::Hard => "hard",
+        }
+    }
+}
+
 /// What a link carried, both ways, and may carry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct QuotaStatus {
@@ -86,6 +101,19 @@ pub struct QuotaStatus {
     /// No data from here on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub month_hard_bytes: Option<u64>,
+}
+
+impl QuotaStatus {
+    /// The limits there are: for which time, what the link is from there on, and how much.
+    pub fn limits(self) -> impl Iterator<Item = (&'static str, StopState, u64)> {
+        let limits = [
+            ("day", StopState::Soft, self.day_soft_bytes),
+            ("day", StopState::Hard, self.day_hard_bytes),
+            ("month", StopState::Soft, self.month_soft_bytes),
+            ("month", StopState::Hard, self.month_hard_bytes),
+        ];
+        limits.into_iter().filter_map(|(period, stop, limit)| Some((period, stop, limit?)))
+    }
 }
 
 /// How a link of protocol 2 is sent on, by what the peer reports of the packets.

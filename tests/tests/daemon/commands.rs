@@ -103,6 +103,39 @@ fn a_link_is_taken_out_re_rated_and_put_back_by_command_under_traffic() {
 }
 
 #[test]
+fn what_a_link_is_used_for_is_changed_by_command_and_counted() {
+    let Some(network) = Network::emulated(&["20mbit/2ms", "20mbit/2ms"]) else { return };
+    let both = start_both(&network, &with_keys(2));
+    both.0.expect_calls(&["rtun_up l1", "rtun_up l2", "tuntap_up"]);
+    both.1.expect_calls(&["tuntap_up"]);
+    let client = &both.0;
+    let stream = Stream::open(&network.client, &network.server, tunnel_address(Side::Server, Family::V4));
+    stream.await_progress();
+    let words = "tier 2 weight 30 metered yes download 8mbit quota_day_soft 100MB quota_day_hard 2TB";
+    done(client, &format!("link l2 {words}"));
+    let told = expect_status(client, |status| status["links"][1]["policy"]["tier"] == 2);
+    let policy = &told["links"][1]["policy"];
+    assert_eq!((&policy["weight"], &policy["metered"]), (&30.into(), &true.into()));
+    assert_eq!(policy["quota"]["day_hard_bytes"], 2_000_000_000_000_u64);
+    // What was told stays when the file is read again, and what is told later is put on top.
+    done(client, "reload");
+    client.expect_log(&["reload: done"]);
+    done(client, "link l2 weight 0 quota_day_soft none quota_day_hard 1MB tier 1");
+    let told = expect_status(client, |status| status["links"][1]["policy"]["stop"] == "hard");
+    let policy = &told["links"][1]["policy"];
+    assert!(policy["weight"].is_null() && policy["quota"]["day_soft_bytes"].is_null(), "{policy:#}");
+    assert!(policy["quota"]["day_bytes"].as_u64() >= Some(1_000_000), "{policy:#}");
+    client.expect_log(&["l2: its quota is used up"]);
+    assert!(done(client, "show").contains("used up: no data"));
+    stream.await_progress();
+    stream.finish();
+    refused(client, "link l2 tier 10", "1 to 9");
+    refused(client, "link l2 quota_day_soft 2GB quota_day_hard 1GB", "make it the smaller one");
+    refused(client, "set tier 2", "mlvpn link NAME tier");
+    refused(&both.1, "link l1 tier 2", "set on the client");
+}
+
+#[test]
 fn watching_tells_anew_what_changes() {
     let Some(network) = Network::wired(1) else { return };
     let both = start_both(&network, &configurations(1));
@@ -137,7 +170,12 @@ fn a_peer_is_admitted_to_a_server_and_removed_by_command() {
     refused(&both.1, &format!("{add} --allowed-ips 10.42.0.0/24"), "overlaps a network of router");
     refused(&both.1, &format!("{add} --allowed-ips nonsense"), "no network");
     done(&both.1, "peer remove router");
-    done(&both.1, &format!("{add} --allowed-ips 10.42.0.1/32"));
+    let said = done(&both.1, &format!("{add} --allowed-ips 10.42.0.1/32,192.168.77.0/24"));
+    let section = format!("[peer guest]\npublic_key = \"{public}\"\n");
+    for word in ["until the daemon ends", &section, "192.168.77.0/24 is not routed into the tunnel", "remote_networks"]
+    {
+        assert!(said.contains(word), "{word}: {said}");
+    }
     let told = expect_status(&both.1, |status| status["peers"]["peers"][0]["up"] == true);
     assert_eq!((&told["peers"]["total"], &told["peers"]["peers"][0]["name"]), (&1.into(), &"guest".into()));
     await_tunnel(&both);
@@ -154,7 +192,7 @@ fn a_peer_is_admitted_to_a_server_and_removed_by_command() {
     done(&both.1, "peer remove guest");
     both.0.expect_calls(&["tuntap_down"]);
     refused(&both.1, "peer remove guest", "no such peer");
-    for text in [both.1.log(), done(&both.1, "show --json")] {
+    for text in [both.1.log(), said, done(&both.1, "show --json")] {
         assert!(!text.contains(&secret(5)) && !text.contains(&keys(2).0));
     }
 }

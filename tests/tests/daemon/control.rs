@@ -208,9 +208,10 @@ fn a_socket_left_by_a_crash_is_replaced_and_one_in_use_is_refused() {
     let client = client.with("general", "control_unix_path", &path.to_string_lossy());
     let mut first = Daemon::start(&network.client, &client);
     assert!(wait::becomes(|| path.exists()), "{first}");
-    // On another machine, so that nothing else is in its way.
-    let file = folder.write("mlvpn.conf", client.text(), 0o600);
-    let mut second = network.server.command(program::mlvpn()).expect("descriptors");
+    // Of another device, so that nothing else is in its way.
+    let other = client.clone().with("general", "interface_name", "other0");
+    let file = folder.write("mlvpn.conf", other.text(), 0o600);
+    let mut second = network.client.command(program::mlvpn()).expect("descriptors");
     let second =
         second.args(["--debug", "--user", UNPRIVILEGED_USER, "--config"]).arg(file).output().expect("it starts");
     assert_eq!(second.status.code(), Some(1), "{second:?}");
@@ -218,6 +219,7 @@ fn a_socket_left_by_a_crash_is_replaced_and_one_in_use_is_refused() {
     for word in ["another daemon answers at", &path.to_string_lossy(), "control_unix_path"] {
         assert!(said.contains(word), "{word}: {said}");
     }
+    assert!(!said.contains("created tun interface"), "it touches nothing before: {said}");
     assert!(path.exists(), "the first one's socket is left alone");
     // Its socket outlives the two processes.
     kill(first.monitor(), Signal::SIGKILL).expect("it runs");

@@ -21,13 +21,20 @@ use super::{Converted, comparable, not_the_same};
 const TUNNEL: &str = "tunnel";
 
 /// What of mlvpn.conf has no counterpart, and what to do about it there.
-const NO_COUNTERPART: [(&str, &str); 6] = [
+const NO_COUNTERPART: [(&str, &str); 13] = [
     ("statuscommand", "put scripts into /etc/hotplug.d/mlvpn"),
     ("control_unix_path", "ask ubus: ubus call mlvpn status"),
     ("control_bind_host", "ask ubus: ubus call mlvpn status"),
     ("control_bind_port", "ask ubus: ubus call mlvpn status"),
     ("bindfib", "it had no effect on Linux"),
     ("quota_file", "there the service keeps what is used of quotas"),
+    ("setup", "there netifd gives the device its addresses and routes"),
+    ("remote_networks", "write them as list ip4_routes and list ip6_routes"),
+    ("default_gateway", "write list ip4_routes default, and list ip6_routes default for IPv6"),
+    ("kill_switch", "take the forwarding from lan to wan out of /etc/config/firewall"),
+    ("nat", "set masq in the tunnel's zone of /etc/config/firewall"),
+    ("port_forwards", "write a config redirect into /etc/config/firewall for each"),
+    ("routing_table", "set ip4table and ip6table of the interface in /etc/config/network"),
 ];
 
 pub(super) fn convert(name: &str, text: &str) -> Result<Converted, Vec<Report>> {
