@@ -425,6 +425,32 @@ pub(crate) fn start_session(program: &CStr, arguments: &[CString], environment: 
     }
 }
 
+/// Runs `work` on a thread of its own, which nobody waits for. (`std`'s threads have names, which musl sets by its `printf`:
+/// with what else they can, 20 KB of a router's flash.)
+///
+/// # Errors
+/// The system's refusal of another thread.
+pub(crate) fn start_thread(work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+    extern "C" fn run(work: *mut libc::c_void) -> *mut libc::c_void {
+        // SAFETY: the pointer is the box that was given away below, and comes here once.
+        let work = unsafe { Box::from_raw(work.cast::<Box<dyn FnOnce() + Send>>()) };
+        work();
+        std::ptr::null_mut()
+    }
+    let mut thread = mem::MaybeUninit::uninit();
+    let work = Box::into_raw(Box::new(work));
+    // SAFETY: both pointers are valid, the attributes may be absent, and `run` takes what it is given.
+    let refused = unsafe { libc::pthread_create(thread.as_mut_ptr(), std::ptr::null(), run, work.cast()) };
+    if refused != 0 {
+        // SAFETY: there is no thread that would have it.
+        drop(unsafe { Box::from_raw(work) });
+        return Err(io::Error::from_raw_os_error(refused));
+    }
+    // SAFETY: the thread was made, and neither detached nor joined before. It cannot fail then.
+    unsafe { libc::pthread_detach(thread.assume_init()) };
+    Ok(())
+}
+
 /// The header `capset` wants: version 3 (64 capabilities in two words), this process.
 #[repr(C)]
 struct CapabilityHeader {

@@ -7,9 +7,10 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use crate::sys;
 
 /// Questions that may wait: two for each link there can be, so that only a worker gone wild fills it.
 const MOST_WAITING: usize = 128;
@@ -88,7 +89,7 @@ impl<P: Send + 'static> Resolver<P> {
         let waiting = Waiting { questions: VecDeque::new(), found: VecDeque::new(), is_over: false };
         let line = Arc::new(Line { waiting: Mutex::new(waiting), asked: Condvar::new(), wake });
         let ours = Arc::clone(&line);
-        thread::Builder::new().name("resolver".to_owned()).spawn(move || {
+        sys::start_thread(Box::new(move || {
             while let Some(question) = line.next() {
                 let addresses = resolve(&question);
                 line.lock().found.push_back(Found { purpose: question.purpose, addresses });
@@ -96,7 +97,7 @@ impl<P: Send + 'static> Resolver<P> {
                     break;
                 }
             }
-        })?;
+        }))?;
         Ok(Self(ours))
     }
 
@@ -200,7 +201,7 @@ mod tests {
             if let Some(found) = resolver.poll() {
                 break found;
             }
-            thread::yield_now();
+            std::thread::yield_now();
         };
         assert_eq!(found.purpose, 7);
         assert_eq!(found.addresses.expect("an address").remote, Some(([127, 0, 0, 1], 5080).into()));
