@@ -32,8 +32,6 @@ for each in 1 2 3 4 5 6 7 8 9; do [ -S /var/run/ubus/ubus.sock ] || sleep 1; don
 procd -S >/tmp/procd.log 2>&1 &
 rpcd &
 ubus -t 9 wait_for service session
-# Notes how the configuration is, so that it sees what changed.
-reload_config
 
 # say NAME COMMAND..: what it prints, and how it ended
 say() {
@@ -96,6 +94,8 @@ fi
 
 # A change that takes no restart, by procd's own trigger: the same process goes on.
 before=$(ubus call service list '{"name":"mlvpn"}' | jsonfilter -e "@.mlvpn.instances.tunnel.pid")
+# This notes how the configurations are, the new package's among them, and sees what changed the next time.
+reload_config
 uci set mlvpn.wan.rate_up=10mbit; uci commit mlvpn; reload_config
 for each in 1 2 3 4 5; do ubus call mlvpn.tunnel links | grep -q 1250000 || sleep 1; done
 say same test "$before" = "$(ubus call service list '{"name":"mlvpn"}' | jsonfilter -e "@.mlvpn.instances.tunnel.pid")"
