@@ -266,7 +266,7 @@ class Events(ScriptTest):
     DOWN = '{ "mlvpn.tunnel": {"up":false,"device":"mlvpn0"} }'
 
     def test_events_become_hotplug_calls(self):
-        link = '{ "mlvpn.link": {"link":"wan","up":false,"state":"silent","reason":"its peer has not answered lately"} }'
+        link = '{ "mlvpn.link": {"link":"wan","device":"mlvpn0","up":false,"state":"silent","reason":"its peer has not answered lately"} }'
         self.assertEqual(self.hear(self.UP, link, self.DOWN), [
             "hotplug-call|mlvpn|tunnel-up|mlvpn0|||",
             "hotplug-call|mlvpn|link-down|mlvpn0|wan|silent|its peer has not answered lately",
@@ -288,10 +288,21 @@ class Events(ScriptTest):
         told = self.hear(status=status, interface=["vpn", "second"])
         self.assertEqual((told[0], told[-1]), ("proto_init_update|mlvpn1|1", "proto_send_update|vpn"))
 
+    def test_each_devices_events_are_its_own_and_told_once(self):
+        other = self.UP.replace("mlvpn0", "mlvpn1")
+        link = '{ "mlvpn.link": {"link":"wan","device":"mlvpn0","up":true,"state":"up"} }'
+        self.assertEqual(self.hear(self.UP, other, link, self.UP, self.DOWN, other, self.UP), [
+            "hotplug-call|mlvpn|tunnel-up|mlvpn0|||",
+            "hotplug-call|mlvpn|tunnel-up|mlvpn1|||",
+            "hotplug-call|mlvpn|link-up|mlvpn0|wan|up|",
+            "hotplug-call|mlvpn|tunnel-down|mlvpn0|||",
+            "hotplug-call|mlvpn|tunnel-up|mlvpn0|||",
+        ])
+
     def test_a_name_with_a_shells_words_in_it_is_text(self):
         evil = "$(touch /tmp/x); `id` \\\"'"
-        link = '{ "mlvpn.link": {"link":"' + evil.replace('"', '"') + '","up":true,"state":"up"} }'
-        self.assertEqual(self.hear(link), ["hotplug-call|mlvpn|link-up||$(touch /tmp/x); `id` \"'|up|"])
+        link = '{ "mlvpn.link": {"link":"' + evil.replace('"', '"') + '","device":"mlvpn0","up":true,"state":"up"} }'
+        self.assertEqual(self.hear(link), ["hotplug-call|mlvpn|link-up|mlvpn0|$(touch /tmp/x); `id` \"'|up|"])
 
     def test_netifd_is_told_of_the_tunnel_with_its_addresses_and_routes(self):
         self.assertEqual(self.hear(self.UP, self.DOWN, interface=["vpn", "tunnel"]), [
