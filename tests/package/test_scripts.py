@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The package's scripts under busybox ash, against stand-ins that record what they are called with."""
+"""The package's scripts under busybox ash, against stand-ins that record what they are called with; UCI names a real uci."""
 
 import os
 import pathlib
@@ -54,7 +54,7 @@ class ScriptTest(unittest.TestCase):
         self.answers.mkdir()
         shutil.copytree(FILES, self.root)
         shutil.copytree(HERE / "root", self.root, dirs_exist_ok=True)
-        for path in ("usr/sbin", "var/run", "etc/mlvpn"):
+        for path in ("usr/sbin", "var/run", "etc/mlvpn", "tmp"):
             (self.root / path).mkdir(parents=True, exist_ok=True)
         for path in ("etc/passwd", "etc/group", "etc/resolv.conf"):
             (self.root / path).touch()
@@ -133,8 +133,11 @@ class Init(ScriptTest):
     def test_the_users_commands_start_it(self):
         shutil.copy(FILES / "etc/config/mlvpn", self.root / "etc/config/mlvpn")
         # uci set mlvpn.tunnel=...; uci set mlvpn.tunnel.enabled='1'; uci commit mlvpn
-        for word in ("mlvpn.tunnel=tunnel", "mlvpn.tunnel.enabled=1"):
-            subprocess.run([HERE / "bin/uci", "set", word], env={**os.environ, "IPKG_INSTROOT": str(self.root)}, check=True)
+        # As it is installed; git keeps no such mode.
+        (self.root / "etc/config/mlvpn").chmod(0o600)
+        for words in (["set", "mlvpn.tunnel=tunnel"], ["set", "mlvpn.tunnel.enabled=1"], ["commit", "mlvpn"]):
+            subprocess.run([HERE / "bin/uci", *words], env={**os.environ, "IPKG_INSTROOT": str(self.root)}, check=True)
+        self.assertEqual(stat.S_IMODE((self.root / "etc/config/mlvpn").stat().st_mode), 0o600)
         self.init("start")
         self.assertIn("procd_open_instance|tunnel", self.take_calls())
 
