@@ -207,7 +207,9 @@ class FourCommands(unittest.TestCase):
     def test_a_change_is_followed_without_a_restart_and_events_reach_hotplug(self):
         self.told("same")
         self.assertEqual(json.loads(self.told("links"))["links"][0]["rate_bytes_per_sec"], 1_250_000)
-        self.assertIn("tunnel-up mlvpn0 ", self.told("hotplug"))
+        told = self.told("hotplug").splitlines()
+        self.assertEqual(sorted(line for line in told if "link" in line), ["link-up mlvpn0 wan", "link-up mlvpn9 client.0"])
+        self.assertEqual(sorted(line for line in told if "tunnel" in line), ["tunnel-up mlvpn0 ", "tunnel-up mlvpn9 "])
 
     def test_a_stop_leaves_nothing_and_a_removal_keeps_the_configuration(self):
         self.told("stop")
