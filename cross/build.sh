@@ -33,7 +33,10 @@ for target in $targets; do
         mips*) flags="$flags -Crelocation-model=static" ;;
         esac
         # A daemon that panics ends either way, and procd starts it again: the texts and tables that tell where are left out.
-        export "CARGO_TARGET_${variable}_RUSTFLAGS=$flags -Zunstable-options -Cpanic=immediate-abort -Cforce-unwind-tables=no"
+        flags="$flags -Zunstable-options -Cpanic=immediate-abort -Cforce-unwind-tables=no -Zlocation-detail=none"
+        # Nothing the daemon says comes from a derived Debug. What to inline is left to LLVM, which weighs size.
+        flags="$flags -Zfmt-debug=shallow -Zinline-mir=no"
+        export "CARGO_TARGET_${variable}_RUSTFLAGS=$flags"
         cargo build --locked --target "$target" -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size "$@"
     )
     for program in "$out/$target"/*/mlvpn "$out/$target"/*/mlvpnd; do

@@ -29,6 +29,10 @@ pub mod notify;
 pub mod offload;
 pub mod privilege;
 pub mod reactor;
+#[cfg(feature = "full")]
+pub mod roles;
+#[cfg(not(feature = "full"))]
+#[path = "roles/none.rs"]
 pub mod roles;
 pub mod script;
 pub mod socket;

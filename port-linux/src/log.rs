@@ -6,13 +6,16 @@
 //! are written. A secret cannot get here: the types that hold keys and passwords implement neither `Display` nor
 //! `Debug` with their contents, and this file has no other way in.
 
+mod syslog;
+
 use crate::{clock, diagnostics, sys};
 use mlvpn_core::words::time::{Duration, Instant};
-use std::ffi::{CStr, CString};
 use std::fmt;
 use std::io::IsTerminal;
+use std::path::Path;
 use std::str::FromStr;
-use std::sync::RwLock;
+use std::sync::{Mutex, PoisonError, RwLock};
+use syslog::Syslog;
 
 /// MLVPN 2.3.5's verbosity without `-v` or `-q`: information, no details.
 pub const DEFAULT_VERBOSITY: u8 = 2;
@@ -130,24 +133,22 @@ impl Topic {
 static LOG: RwLock<(Target, Filter)> =
     RwLock::new((Target::Stderr, Filter { verbosity: DEFAULT_VERBOSITY, topics: 0 }));
 
+/// The system log, once it was chosen.
+static SYSLOG: Mutex<Option<Syslog>> = Mutex::new(None);
+
 /// Chooses where lines go and which are written; `name` marks them in the system log. May be called again.
 pub fn init(target: Target, filter: Filter, name: &str) {
     if target == Target::Syslog {
-        sys::open_syslog(lasting_name(name));
+        *SYSLOG.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Syslog::open(Path::new(syslog::PATH), &printable(name)));
     }
-    *LOG.write().unwrap_or_else(std::sync::PoisonError::into_inner) = (target, filter);
-}
-
-/// The system log keeps a pointer to its name, so the few names a process uses are never freed.
-fn lasting_name(name: &str) -> &'static CStr {
-    let name: Vec<u8> = name.bytes().filter(|&byte| byte != 0).collect();
-    CString::new(name).map_or(c"mlvpn", |name| Box::leak(name.into_boxed_c_str()))
+    *LOG.write().unwrap_or_else(PoisonError::into_inner) = (target, filter);
 }
 
 /// Writes one line, if it is wanted; the `log_*` macros read better. A log that cannot be written is not worth dying
 /// for: its errors are the one thing that has nowhere to be reported.
 pub fn write(level: Level, topic: Topic, line: fmt::Arguments<'_>) {
-    let (target, filter) = *LOG.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let (target, filter) = *LOG.read().unwrap_or_else(PoisonError::into_inner);
     if !filter.accepts(level, topic) {
         return;
     }
@@ -157,8 +158,8 @@ pub fn write(level: Level, topic: Topic, line: fmt::Arguments<'_>) {
             diagnostics::say_lines(&stderr_line(level, topic, &text, std::io::stderr().is_terminal()));
         }
         Target::Syslog => {
-            if let Ok(text) = CString::new(text) {
-                sys::write_syslog(level.priority(), &text);
+            if let Some(syslog) = &mut *SYSLOG.lock().unwrap_or_else(PoisonError::into_inner) {
+                syslog.write(level.priority(), &text);
             }
         }
     }

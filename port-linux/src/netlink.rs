@@ -4,6 +4,7 @@
 //! The parser is a function over bytes that trusts no length in them. The kernel drops notifications when nobody reads
 //! fast enough; that is reported as [`Change::Overrun`], after which everything has to be looked at anew.
 
+#[cfg(feature = "full")]
 pub(crate) mod request;
 
 use crate::interface::InterfaceName;

@@ -11,14 +11,18 @@ use crate::interface::InterfaceName;
 use crate::log::Topic;
 use crate::{log_debug, log_warn, sys};
 use mlvpn_core::words::time::{Duration, Instant};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+use std::ffi::{CString, OsStr};
 use std::fmt;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// How long one run may take; then it is killed with everything it started. Setting addresses takes milliseconds, so
 /// this is a script that hangs.
@@ -119,7 +123,7 @@ pub struct ScriptRunner {
 
 #[derive(Debug)]
 struct Running {
-    child: Child,
+    child: Pid,
     event: ScriptEvent,
     /// When to kill it.
     kill_at: Instant,
@@ -158,18 +162,29 @@ impl Script {
         &self.0
     }
 
-    fn start(&self, run: &ScriptRun) -> Result<Child, ScriptError> {
+    fn start(&self, run: &ScriptRun) -> Result<Pid, ScriptError> {
         // It may have been changed since the last run.
         Self::check(&self.0)?;
-        let mut command = Command::new(&self.0);
-        command.arg(run.device.as_str()).arg(run.event.word());
-        command.args(run.link.as_ref().map(LinkName::as_str));
-        command.env_clear().env("PATH", PATH).env("DEVICE", run.device.as_str()).env("MTU", run.mtu.to_string());
-        command.envs(run.environment.variables()).current_dir("/");
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        sys::own_session(&mut command);
-        command.spawn().map_err(|why| ScriptError::Start(self.0.clone(), why))
+        self.launch(run).map_err(|why| ScriptError::Start(self.0.clone(), why))
     }
+
+    fn launch(&self, run: &ScriptRun) -> io::Result<Pid> {
+        let program = text(self.0.as_os_str())?;
+        let named = [run.device.as_str(), run.event.word()];
+        let words = named.into_iter().chain(run.link.as_ref().map(LinkName::as_str));
+        let arguments = std::iter::once(Ok(program.clone())).chain(words.map(text)).collect::<io::Result<Vec<_>>>()?;
+        let mtu = run.mtu.to_string();
+        let own = [("PATH", PATH), ("DEVICE", run.device.as_str()), ("MTU", &mtu)];
+        let variables = own.into_iter().chain(run.environment.variables());
+        let environment =
+            variables.map(|(name, value)| text(&format!("{name}={value}"))).collect::<io::Result<Vec<_>>>()?;
+        sys::start_session(&program, &arguments, &environment)
+    }
+}
+
+/// As the kernel takes it; a zero byte would end it early.
+fn text<T: AsRef<OsStr> + ?Sized>(text: &T) -> io::Result<CString> {
+    Ok(CString::new(text.as_ref().as_bytes())?)
 }
 
 impl ScriptRunner {
@@ -196,10 +211,10 @@ impl ScriptRunner {
     /// waits for an answer.
     pub fn poll(&mut self, now: Instant) {
         if let Some(running) = &mut self.running {
-            match running.child.try_wait() {
-                Ok(Some(status)) => log_end(&self.script, running.event, status),
-                Ok(None) if now < running.kill_at => return,
-                Ok(None) => running.kill(&self.script, "it took too long"),
+            match waitpid(running.child, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) if now < running.kill_at => return,
+                Ok(WaitStatus::StillAlive) => running.kill(&self.script, "it took too long"),
+                Ok(status) => log_end(&self.script, running.event, status),
                 Err(why) => log_warn!(Topic::Privsep, "lost sight of {}: {why}", self.script),
             }
             self.running = None;
@@ -238,25 +253,29 @@ impl Running {
     /// Kills the run and all it started, and takes its end, which follows at once.
     fn kill(&mut self, script: &Script, why: &str) {
         log_warn!(Topic::Privsep, "{script} {} killed: {why}", self.event.word());
-        let group = i32::try_from(self.child.id()).map(nix::unistd::Pid::from_raw);
-        let killed = group.map(|group| nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL));
         // Its session may not exist yet when it was only just started; then the process alone is killed.
-        if !matches!(killed, Ok(Ok(()))) && self.child.kill().is_err() {
+        if killpg(self.child, Signal::SIGKILL).is_err() && kill(self.child, Signal::SIGKILL).is_err() {
             return;
         }
-        if let Err(why) = self.child.wait() {
+        let mut end = waitpid(self.child, None);
+        while end == Err(Errno::EINTR) {
+            end = waitpid(self.child, None);
+        }
+        if let Err(why) = end {
             log_warn!(Topic::Privsep, "lost sight of {script}: {why}");
         }
     }
 }
 
-fn log_end(script: &Script, event: ScriptEvent, status: ExitStatus) {
+fn log_end(script: &Script, event: ScriptEvent, status: WaitStatus) {
     let event = event.word();
-    match (status.code(), status.signal()) {
-        (Some(0), _) => log_debug!(Topic::Privsep, "{script} {event} done"),
-        (Some(code), _) => log_warn!(Topic::Privsep, "{script} {event} ended with status {code}"),
-        (None, Some(signal)) => log_warn!(Topic::Privsep, "{script} {event} was killed by signal {signal}"),
-        (None, None) => log_warn!(Topic::Privsep, "{script} {event} ended: {status}"),
+    match status {
+        WaitStatus::Exited(_, 0) => log_debug!(Topic::Privsep, "{script} {event} done"),
+        WaitStatus::Exited(_, code) => log_warn!(Topic::Privsep, "{script} {event} ended with status {code}"),
+        WaitStatus::Signaled(_, signal, _) => {
+            log_warn!(Topic::Privsep, "{script} {event} was killed by signal {}", signal as i32);
+        }
+        _ => log_warn!(Topic::Privsep, "{script} {event} ended"),
     }
 }
 
@@ -430,6 +449,19 @@ mod tests {
         assert!(matches!(Script::check(Path::new("up.sh")), Err(ScriptError::NotAbsolute(_))));
         assert!(matches!(Script::check(Path::new("/absent/up.sh")), Err(ScriptError::Missing(..))));
         assert!(matches!(Script::check(Path::new("/")), Err(ScriptError::NotAFile(_))));
+    }
+
+    #[test]
+    fn a_script_whose_interpreter_is_missing_does_not_start_and_the_next_event_is_tried() {
+        let file = ScriptFile::new("#!/absent/sh\n");
+        let script = Script::check(&file.path).expect("check");
+        let why = script.start(&run(ScriptEvent::TunnelUp, None)).expect_err("no such interpreter");
+        assert!(matches!(&why, ScriptError::Start(_, why) if why.kind() == io::ErrorKind::NotFound), "{why}");
+        let mut runner = ScriptRunner::new(script);
+        runner.enqueue(run(ScriptEvent::TunnelUp, None)).expect("room");
+        runner.enqueue(run(ScriptEvent::TunnelDown, None)).expect("room");
+        runner.poll(Instant::ORIGIN);
+        assert!(runner.is_idle());
     }
 
     #[test]

@@ -358,6 +358,8 @@ pub struct TunnelHappening {
 pub struct LinkHappening {
     /// Its name, of a server's peer with the peer's before a dot.
     pub link: String,
+    /// The tunnel's device.
+    pub device: String,
     /// Whether its peer answers over it now.
     pub up: bool,
     /// How it is, in a word.

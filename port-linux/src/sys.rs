@@ -5,15 +5,16 @@
 //! answer. What an error means is said where the call is used.
 
 use crate::interface::InterfaceName;
-use nix::sys::signal::SigSet;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::socket::{SockaddrLike, SockaddrStorage};
 use nix::unistd::Pid;
-use std::ffi::CStr;
-use std::io;
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io::{self, Read};
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 
 /// Turns the kernel's "-1 and errno" into a result.
 fn check(answer: libc::c_int) -> io::Result<libc::c_int> {
@@ -375,17 +376,79 @@ pub(crate) fn fork() -> io::Result<Forked> {
     }
 }
 
-/// Has `command` start as the leader of a session and process group of its own, with no signal blocked: a program
-/// inherits what its parent blocked, and a reactor's owner blocks the signals that should end a program.
-pub(crate) fn own_session(command: &mut Command) {
-    let become_leader = || {
-        SigSet::empty().thread_set_mask()?;
-        nix::unistd::setsid()?;
-        Ok(())
+/// Starts `program` with `arguments` (the first of which is its name) and nothing but `environment`: as the leader of a
+/// session and process group of its own, in the root directory, with nothing to read and nobody to write to but standard
+/// error, and with no signal blocked or ignored: a program inherits what its parent blocked, and a reactor's owner blocks
+/// the signals that should end a program. (`std`'s `Command` does this and more, for 20 KB of a router's flash.)
+///
+/// # Errors
+/// What kept it from starting, in this process or in the new one.
+pub(crate) fn start_session(program: &CStr, arguments: &[CString], environment: &[CString]) -> io::Result<Pid> {
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    let (mut told, tell) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map(|(told, tell)| (File::from(told), tell))?;
+    let pointers = |texts: &[CString]| -> Vec<*const libc::c_char> {
+        texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
     };
-    // SAFETY: between fork and exec only `pthread_sigmask` and `setsid` run, which are async-signal-safe (whatever other
-    // threads there were, no lock of theirs is needed) and allocate nothing.
-    unsafe { command.pre_exec(become_leader) };
+    let (arguments, environment) = (pointers(arguments), pointers(environment));
+    let become_program = || -> nix::Result<()> {
+        SigSet::empty().thread_set_mask()?;
+        // SAFETY: no handler is installed, but the default taken.
+        unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }?;
+        nix::unistd::setsid()?;
+        nix::unistd::dup2_stdin(&null)?;
+        nix::unistd::dup2_stdout(&null)?;
+        nix::unistd::chdir(c"/")?;
+        // SAFETY: both lists end in a null pointer, and their strings in zero bytes; the caller holds them.
+        unsafe { libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+        Err(Errno::last())
+    };
+    // SAFETY: in the child only system calls run, which are async-signal-safe: whatever other threads there were, no lock
+    // of theirs is needed, and nothing is allocated.
+    match unsafe { nix::unistd::fork() }? {
+        nix::unistd::ForkResult::Child => {
+            let errno = become_program().err().unwrap_or(Errno::UnknownErrno) as i32;
+            // Nobody may be left to read it.
+            let _ = nix::unistd::write(&tell, &errno.to_ne_bytes());
+            // SAFETY: it ends the process at once and does not return.
+            unsafe { libc::_exit(127) }
+        }
+        nix::unistd::ForkResult::Parent { child } => {
+            drop(tell);
+            let mut errno = [0; 4];
+            // The end that would tell is closed when the program begins.
+            if told.read_exact(&mut errno).is_err() {
+                return Ok(child);
+            }
+            nix::sys::wait::waitpid(child, None)?;
+            Err(io::Error::from_raw_os_error(i32::from_ne_bytes(errno)))
+        }
+    }
+}
+
+/// Runs `work` on a thread of its own, which nobody waits for. (`std`'s threads have names, which musl sets by its `printf`:
+/// with what else they can, 20 KB of a router's flash.)
+///
+/// # Errors
+/// The system's refusal of another thread.
+pub(crate) fn start_thread(work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+    extern "C" fn run(work: *mut libc::c_void) -> *mut libc::c_void {
+        // SAFETY: the pointer is the box that was given away below, and comes here once.
+        let work = unsafe { Box::from_raw(work.cast::<Box<dyn FnOnce() + Send>>()) };
+        work();
+        std::ptr::null_mut()
+    }
+    let mut thread = mem::MaybeUninit::uninit();
+    let work = Box::into_raw(Box::new(work));
+    // SAFETY: both pointers are valid, the attributes may be absent, and `run` takes what it is given.
+    let refused = unsafe { libc::pthread_create(thread.as_mut_ptr(), std::ptr::null(), run, work.cast()) };
+    if refused != 0 {
+        // SAFETY: there is no thread that would have it.
+        drop(unsafe { Box::from_raw(work) });
+        return Err(io::Error::from_raw_os_error(refused));
+    }
+    // SAFETY: the thread was made, and neither detached nor joined before. It cannot fail then.
+    unsafe { libc::pthread_detach(thread.assume_init()) };
+    Ok(())
 }
 
 /// The header `capset` wants: version 3 (64 capabilities in two words), this process.
@@ -435,18 +498,6 @@ pub(crate) fn drop_bounding_capability(capability: u8) -> io::Result<bool> {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-/// Opens the system log under `name`, with the process id in each line, as a daemon.
-pub(crate) fn open_syslog(name: &'static CStr) {
-    // SAFETY: the C library keeps the pointer, and `name` lives for ever.
-    unsafe { libc::openlog(name.as_ptr(), libc::LOG_PID | libc::LOG_NDELAY, libc::LOG_DAEMON) };
-}
-
-/// Writes one line to the system log at `priority` (`LOG_ERR`, ..).
-pub(crate) fn write_syslog(priority: libc::c_int, line: &CStr) {
-    // SAFETY: the format takes exactly one string, `line`, which ends in a zero byte and outlives the call.
-    unsafe { libc::syslog(priority, c"%s".as_ptr(), line.as_ptr()) };
 }
 
 /// Local calendar time of `seconds` since 1970: year, month (1-12), day, hour, minute, second. `None` for a time the C

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The package's scripts under busybox ash, against stand-ins that record what they are called with."""
+"""The package's scripts under busybox ash, against stand-ins that record what they are called with; UCI names a real uci."""
 
 import os
 import pathlib
@@ -54,7 +54,7 @@ class ScriptTest(unittest.TestCase):
         self.answers.mkdir()
         shutil.copytree(FILES, self.root)
         shutil.copytree(HERE / "root", self.root, dirs_exist_ok=True)
-        for path in ("usr/sbin", "var/run", "etc/mlvpn"):
+        for path in ("usr/sbin", "var/run", "etc/mlvpn", "tmp"):
             (self.root / path).mkdir(parents=True, exist_ok=True)
         for path in ("etc/passwd", "etc/group", "etc/resolv.conf"):
             (self.root / path).touch()
@@ -133,8 +133,11 @@ class Init(ScriptTest):
     def test_the_users_commands_start_it(self):
         shutil.copy(FILES / "etc/config/mlvpn", self.root / "etc/config/mlvpn")
         # uci set mlvpn.tunnel=...; uci set mlvpn.tunnel.enabled='1'; uci commit mlvpn
-        for word in ("mlvpn.tunnel=tunnel", "mlvpn.tunnel.enabled=1"):
-            subprocess.run([HERE / "bin/uci", "set", word], env={**os.environ, "IPKG_INSTROOT": str(self.root)}, check=True)
+        # As it is installed; git keeps no such mode.
+        (self.root / "etc/config/mlvpn").chmod(0o600)
+        for words in (["set", "mlvpn.tunnel=tunnel"], ["set", "mlvpn.tunnel.enabled=1"], ["commit", "mlvpn"]):
+            subprocess.run([HERE / "bin/uci", *words], env={**os.environ, "IPKG_INSTROOT": str(self.root)}, check=True)
+        self.assertEqual(stat.S_IMODE((self.root / "etc/config/mlvpn").stat().st_mode), 0o600)
         self.init("start")
         self.assertIn("procd_open_instance|tunnel", self.take_calls())
 
@@ -266,7 +269,7 @@ class Events(ScriptTest):
     DOWN = '{ "mlvpn.tunnel": {"up":false,"device":"mlvpn0"} }'
 
     def test_events_become_hotplug_calls(self):
-        link = '{ "mlvpn.link": {"link":"wan","up":false,"state":"silent","reason":"its peer has not answered lately"} }'
+        link = '{ "mlvpn.link": {"link":"wan","device":"mlvpn0","up":false,"state":"silent","reason":"its peer has not answered lately"} }'
         self.assertEqual(self.hear(self.UP, link, self.DOWN), [
             "hotplug-call|mlvpn|tunnel-up|mlvpn0|||",
             "hotplug-call|mlvpn|link-down|mlvpn0|wan|silent|its peer has not answered lately",
@@ -288,10 +291,21 @@ class Events(ScriptTest):
         told = self.hear(status=status, interface=["vpn", "second"])
         self.assertEqual((told[0], told[-1]), ("proto_init_update|mlvpn1|1", "proto_send_update|vpn"))
 
+    def test_each_devices_events_are_its_own_and_told_once(self):
+        other = self.UP.replace("mlvpn0", "mlvpn1")
+        link = '{ "mlvpn.link": {"link":"wan","device":"mlvpn0","up":true,"state":"up"} }'
+        self.assertEqual(self.hear(self.UP, other, link, self.UP, self.DOWN, other, self.UP), [
+            "hotplug-call|mlvpn|tunnel-up|mlvpn0|||",
+            "hotplug-call|mlvpn|tunnel-up|mlvpn1|||",
+            "hotplug-call|mlvpn|link-up|mlvpn0|wan|up|",
+            "hotplug-call|mlvpn|tunnel-down|mlvpn0|||",
+            "hotplug-call|mlvpn|tunnel-up|mlvpn0|||",
+        ])
+
     def test_a_name_with_a_shells_words_in_it_is_text(self):
         evil = "$(touch /tmp/x); `id` \\\"'"
-        link = '{ "mlvpn.link": {"link":"' + evil.replace('"', '"') + '","up":true,"state":"up"} }'
-        self.assertEqual(self.hear(link), ["hotplug-call|mlvpn|link-up||$(touch /tmp/x); `id` \"'|up|"])
+        link = '{ "mlvpn.link": {"link":"' + evil.replace('"', '"') + '","device":"mlvpn0","up":true,"state":"up"} }'
+        self.assertEqual(self.hear(link), ["hotplug-call|mlvpn|link-up|mlvpn0|$(touch /tmp/x); `id` \"'|up|"])
 
     def test_netifd_is_told_of_the_tunnel_with_its_addresses_and_routes(self):
         self.assertEqual(self.hear(self.UP, self.DOWN, interface=["vpn", "tunnel"]), [

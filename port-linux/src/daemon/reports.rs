@@ -101,6 +101,7 @@ impl Worker {
     fn link_happening(&self, source: Source, id: LinkId, state: LinkState, reason: Option<&str>) -> Happening {
         Happening::Link(LinkHappening {
             link: self.name_of(source, id),
+            device: self.device.name().to_string(),
             up: state.is_connected(),
             state,
             reason: reason.map(str::to_owned),

@@ -36,8 +36,10 @@ use crate::status::{Happening, Meter, Ticks};
 use crate::title::ProcessTitle;
 
 /// Packets there are, at 1,664 bytes each: those held for order, of a server's peers together, those that wait for a
-/// link, and those in hand. Memory is used only as far as packets are.
-pub(super) const POOL_SLOTS: usize = 4 * WINDOW;
+/// link, and those in hand. Memory is used only as far as packets are. A 32-bit router has 64 MB in all, so that its
+/// program takes 3 MB at most: a window for order, and three quarters of one besides, which at 100 ms are 24 MB/s.
+pub(super) const POOL_SLOTS: usize =
+    if cfg!(all(not(feature = "full"), target_pointer_width = "32")) { WINDOW + 3 * WINDOW / 4 } else { 4 * WINDOW };
 
 /// The worker does not wake sooner than this after it went to sleep but for packets: half of what a link that was polled
 /// late catches up with (`BURST` of `mlvpn_core::state::departures`), so that a paced link leaves in small batches at most

@@ -6,9 +6,13 @@
 //! `dscp` and `tos`. What a program decides is what libpcap's for raw IP packets does, and is held against tcpdump's
 //! verdicts by a test. Names of hosts are not looked up, since the answer would change while the tunnel runs.
 
+#[cfg(feature = "full")]
 mod program;
+#[cfg(feature = "full")]
 mod syntax;
+#[cfg(feature = "full")]
 mod terms;
+#[cfg(feature = "full")]
 mod token;
 
 use std::fmt;
@@ -42,10 +46,20 @@ impl fmt::Display for Fault {
     }
 }
 
+/// A router's program has none of this, a thirtieth of its flash: UCI's form has no filters, but classes.
+///
+/// # Errors
+/// Always.
+#[cfg(not(feature = "full"))]
+pub fn compile(_: &str) -> Result<Vec<Step>, Fault> {
+    Err(Fault::new(0, "this program, made for routers, has no filters", "run `mlvpn`, or use classes"))
+}
+
 /// Compiles an expression into at most [`MAX_STEPS`] steps, none for the empty one, which every packet matches.
 ///
 /// # Errors
 /// The expression is not understood, or too long.
+#[cfg(feature = "full")]
 pub fn compile(expression: &str) -> Result<Vec<Step>, Fault> {
     let tokens = token::read(expression)?;
     match syntax::parse(&tokens, expression.chars().count())? {
@@ -54,7 +68,7 @@ pub fn compile(expression: &str) -> Result<Vec<Step>, Fault> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "full"))]
 mod tests {
     use mlvpn_core::stages::filter::matches;
 

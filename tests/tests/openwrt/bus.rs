@@ -47,7 +47,7 @@ fn the_status_shows_links_going_up_and_a_link_is_taken_out_and_put_back_with_eve
     let status = both.expect_links(&[("l1", "up"), ("l2", "up")]);
     let link = &status["links"][1];
     assert_eq!((&link["backup"], &link["rate_bytes_per_sec"]), (&true.into(), &125_000.into()));
-    ears.expect("mlvpn.link", |data| data["link"] == "l2" && data["up"] == true);
+    ears.expect("mlvpn.link", |data| data["link"] == "l2" && data["up"] == true && data["device"] == "mlvpn0");
     both.call("link", &json!({"name": "l2", "action": "up"}));
     let status = both.call("links", &json!({"name": "l2"}));
     assert_eq!((&status["links"][0]["backup"], &status["links"][1]), (&false.into(), &serde_json::Value::Null));
