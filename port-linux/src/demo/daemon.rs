@@ -19,6 +19,9 @@ use super::record::LinkState;
 use crate::diagnostics;
 use crate::lab::namespace::Namespace;
 
+/// The client as its server's configuration calls it.
+pub(super) const CLIENT: &str = "user";
+
 /// How long a daemon may take to say goodbye before it is killed.
 const FAREWELL_POLLS: u32 = 100;
 const FAREWELL_POLL: StdDuration = StdDuration::from_millis(10);
@@ -62,11 +65,19 @@ pub(super) struct Daemon {
     lines: VecDeque<String>,
     has_device: bool,
     links: Vec<LinkState>,
+    /// Which links of the plan its configuration has, in this order.
+    places: Vec<usize>,
 }
 
 impl Daemon {
-    /// Starts a daemon of up to `links` links in a namespace.
-    pub(super) fn start(namespace: &Namespace, program: &Path, config: &Path, links: usize) -> Result<Self, String> {
+    /// Starts a daemon in a namespace: of the plan's `links` those at `places` are in its configuration.
+    pub(super) fn start(
+        namespace: &Namespace,
+        program: &Path,
+        config: &Path,
+        links: usize,
+        places: &[usize],
+    ) -> Result<Self, String> {
         let failed = |error: io::Error| format!("cannot start {}: {error}", program.display());
         let mut command = namespace.command(program).map_err(|error| error.to_string())?;
         command.args([OsStr::new("--config"), config.as_os_str()]);
@@ -84,6 +95,7 @@ impl Daemon {
             lines: VecDeque::new(),
             has_device: false,
             links: vec![LinkState::Unused; links],
+            places: places.to_vec(),
         };
         let flags = fcntl(&daemon.log, FcntlArg::F_SETFL(OFlag::O_NONBLOCK));
         flags.map_err(|errno| failed(errno.into()))?;
@@ -139,7 +151,7 @@ impl Daemon {
         if line.contains("/tuntap] created ") {
             self.has_device = true;
         }
-        if let Some((index, state)) = link_news(line)
+        if let Some((index, state)) = link_news(line, &self.places)
             && let Some(link) = self.links.get_mut(index)
         {
             *link = state;
@@ -171,11 +183,15 @@ pub(super) fn link_name(index: usize) -> String {
     format!("link{}", index + 1)
 }
 
-/// What a line of the log tells about a link: `... [INFO/protocol] link1: up`.
-fn link_news(line: &str) -> Option<(usize, LinkState)> {
-    let (_, message) = line.split_once("] link")?;
-    let (number, news) = message.split_once(": ")?;
-    let index = number.parse::<usize>().ok()?.checked_sub(1)?;
+/// What a line of the log tells about a link: the client's `... [INFO/protocol] link1: up`, or `user.0: up` of its server,
+/// which counts the links the client has.
+fn link_news(line: &str, places: &[usize]) -> Option<(usize, LinkState)> {
+    let (_, message) = line.split_once("] ")?;
+    let (name, news) = message.split_once(": ")?;
+    let index = match name.strip_prefix("link") {
+        Some(number) => number.parse::<usize>().ok()?.checked_sub(1)?,
+        None => *places.get(name.strip_prefix(CLIENT)?.strip_prefix('.')?.parse::<usize>().ok()?)?,
+    };
     let state = match news.split([',', ' ']).next()? {
         "up" | "within" => LinkState::Up,
         "down" => LinkState::Connecting,
@@ -197,6 +213,9 @@ mod tests {
         for (line, news) in [
             ("2026-11-21T09:57:50 [INFO/protocol] link1: up", Some((0, LinkState::Up))),
             ("2026-11-21T09:57:50 [WARN/rtt] link12: silent for 2040 ms", Some((11, LinkState::Silent))),
+            ("2026-11-21T09:57:50 [INFO/protocol] user.1: up", Some((4, LinkState::Up))),
+            ("2026-11-21T09:57:50 [INFO/protocol] user.2: up", None),
+            ("2026-11-21T09:57:50 [INFO/protocol] user: up", None),
             ("2026-11-21T09:57:50 [INFO/rtt] link2: within its tolerances again", Some((1, LinkState::Up))),
             (
                 "2026-11-21T09:57:50 [WARN/protocol] link2: down, the peer disconnected",
@@ -205,7 +224,7 @@ mod tests {
             ("2026-11-21T09:57:50 [INFO/protocol] link1: peer at 10.0.0.1:5080", None),
             ("2026-11-21T09:57:50 [INFO/tuntap] created tun interface mlvpn0", None),
         ] {
-            assert_eq!(link_news(line), news, "{line}");
+            assert_eq!(link_news(line, &[1, 4]), news, "{line}");
         }
     }
 

@@ -10,10 +10,12 @@ use std::time::Duration as StdDuration;
 
 use portable_atomic::AtomicU64;
 
+use mlvpn_core::state::identity::{KeyText, SharedSecret};
 use mlvpn_core::words::time::{Duration, Instant};
+use zeroize::Zeroizing;
 
-use super::daemon::{Daemon, PrivateDirectory, link_name};
-use super::plan::{CLASSIC_MTU, LINK_MTU, Plan};
+use super::daemon::{CLIENT, Daemon, PrivateDirectory, link_name};
+use super::plan::{LINK_MTU, Plan, TUNNEL_MTU};
 use super::record::{LinkReading, LinkState, Reading};
 use super::run::Stage;
 use crate::lab::kernel::{Pair, round_trips};
@@ -49,7 +51,7 @@ pub(super) struct Kernel {
     user: Arc<Namespace>,
     far: Arc<Namespace>,
     directory: PrivateDirectory,
-    password: String,
+    secret: KeyText,
     program: PathBuf,
     plan: Plan,
 }
@@ -67,7 +69,7 @@ struct Scene {
 }
 
 impl Kernel {
-    /// Makes namespaces and links. `secret` is for the password and the directory's name. Call it while the process has
+    /// Makes namespaces and links. `secret` is for the tunnel and the directory's name. Call it while the process has
     /// one thread.
     pub(super) fn new(plan: &Plan, secret: [u8; 32]) -> Result<Self, String> {
         let words = |error: LabError| format!("--kernel: {error}");
@@ -86,40 +88,48 @@ impl Kernel {
             links.push(joined.map_err(words)?);
         }
         let running = emulation.start().map_err(words)?;
-        let (mark, rest) =
-            secret.split_first_chunk().map_or((0, &secret[..]), |(m, rest)| (u64::from_ne_bytes(*m), rest));
-        let password = rest.iter().map(|byte| format!("{byte:02x}")).collect();
+        // What names the directory is no secret any more; 24 bytes are left.
+        let mut secret = Zeroizing::new(secret);
+        let mark = secret.first_chunk_mut().map_or(0, |first| u64::from_ne_bytes(std::mem::take(first)));
+        let secret = SharedSecret::from_random(secret).to_text();
         let directory = PrivateDirectory::create(mark)
             .map_err(|error| format!("--kernel: cannot make a directory for temporary files: {error}"))?;
         let probes = (0..plan.links.len()).map(|index| Probe::start(&user, &far, index)).collect();
         let plan = plan.clone();
-        Ok(Self { scene: None, probes, running, links, user, far, directory, password, program, plan })
+        Ok(Self { scene: None, probes, running, links, user, far, directory, secret, program, plan })
     }
 
     fn start_daemon(&self, is_user: bool, links: &[usize]) -> Result<Daemon, String> {
         let (name, namespace) = if is_user { ("client.conf", &self.user) } else { ("server.conf", &self.far) };
         let config = self.directory.write(name, &self.config(is_user, links));
         let config = config.map_err(|error| format!("--kernel: cannot write {name}: {error}"))?;
-        Daemon::start(namespace, &self.program, &config, self.plan.links.len())
+        Daemon::start(namespace, &self.program, &config, self.plan.links.len(), links)
     }
 
     fn config(&self, is_user: bool, links: &[usize]) -> String {
         let mode = if is_user { "client" } else { "server" };
+        let peer = if is_user { "far" } else { CLIENT };
         let mut text = format!(
-            "[general]\nmode = \"{mode}\"\ninterface_name = \"{DEVICE}\"\npassword = \"{}\"\nmtu = {CLASSIC_MTU}\n\
-             reorder_buffer_size = 1024\n",
-            self.password
+            "[general]\nmode = \"{mode}\"\nprotocol = 2\ninterface_name = \"{DEVICE}\"\nmtu = {TUNNEL_MTU}\n\
+             [peer {peer}]\nsecret = \"{}\"\n",
+            self.secret.as_str()
         );
+        if is_user {
+            let far = links.first().map(|&index| link_addresses(index)[1]);
+            text.push_str(&far.map(|far| format!("remotehost = \"{far}\"\nremoteport = 5080\n")).unwrap_or_default());
+        }
         for &index in links {
             let [user, far] = link_addresses(index);
             let link = &self.plan.links[index];
             let name = link_name(index);
             text.push_str(&if is_user {
-                let upload = link.up_bps / 8;
-                format!("[{name}]\nbindhost = \"{user}\"\nremotehost = \"{far}\"\nremoteport = 5080\nbandwidth_upload = {upload}\n")
+                let (upload, download) = (link.up_bps / 8, link.down_bps / 8);
+                format!(
+                    "[{name}]\nbindhost = \"{user}\"\nremotehost = \"{far}\"\nremoteport = 5080\n\
+                     bandwidth_upload = {upload}\nbandwidth_download = {download}\n"
+                )
             } else {
-                let upload = link.down_bps / 8;
-                format!("[{name}]\nbindhost = \"{far}\"\nbindport = 5080\nbandwidth_upload = {upload}\n")
+                format!("[{name}]\nbindhost = \"{far}\"\nbindport = 5080\n")
             });
         }
         text
@@ -181,7 +191,7 @@ impl Stage for Kernel {
         scene.far.watch()?;
         if !scene.is_addressed && scene.user.has_device() && scene.far.has_device() {
             for (namespace, address) in [(&self.user, USER), (&self.far, FAR)] {
-                let configured = namespace.configure(DEVICE, u32::from(CLASSIC_MTU), &[(address, PREFIX)]);
+                let configured = namespace.configure(DEVICE, u32::from(TUNNEL_MTU), &[(address, PREFIX)]);
                 if let Err(error) = configured {
                     // A daemon that ended took its device along, and says why itself.
                     thread::sleep(FAREWELL);

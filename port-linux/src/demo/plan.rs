@@ -4,7 +4,7 @@
 use std::fmt;
 
 use mlvpn_core::memory::two::DATA_OVERHEAD;
-use mlvpn_core::words::limits::{CLASSIC_OVERHEAD, IPV4_HEADER, UDP_HEADER, inner_mtu};
+use mlvpn_core::words::limits::{IPV4_HEADER, UDP_HEADER, inner_mtu};
 use mlvpn_core::words::time::Duration;
 
 use crate::lab::link::QueueLimit;
@@ -27,10 +27,6 @@ pub(super) const LINK_MTU: u32 = 1500;
 
 /// The largest packet through a tunnel of protocol 2 that fits the links unfragmented, in bytes.
 pub(super) const TUNNEL_MTU: u16 = inner_mtu(LINK_MTU, IPV4_HEADER, DATA_OVERHEAD);
-
-/// The same of the classic protocol, which the daemons of `--kernel` speak: one that serves protocol 2 shares what it sends
-/// equally among a client's links, whose rates it is not told.
-pub(super) const CLASSIC_MTU: u16 = inner_mtu(LINK_MTU, IPV4_HEADER, CLASSIC_OVERHEAD);
 
 /// Bytes of outer headers that the links carry besides the tunnel's datagrams.
 pub(super) const OUTER_HEADERS: usize = IPV4_HEADER + UDP_HEADER;
@@ -96,11 +92,11 @@ impl Manner {
     /// The largest share of a link's rate that payload can have, in tenths of a percent: what headers leave of a full
     /// packet. TCP and IPv4 take 40 bytes; Linux adds 12 for timestamps.
     pub(super) const fn ceiling_permille(self) -> u64 {
-        let (mtu, headers) = match self {
-            Self::Emulated => (TUNNEL_MTU, 40),
-            Self::Kernel => (CLASSIC_MTU, 52),
+        let headers = match self {
+            Self::Emulated => 40,
+            Self::Kernel => 52,
         };
-        (mtu as u64 - headers) * 1_000 / LINK_MTU as u64
+        (TUNNEL_MTU as u64 - headers) * 1_000 / LINK_MTU as u64
     }
 }
 
