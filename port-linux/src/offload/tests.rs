@@ -75,7 +75,7 @@ impl Flow {
         let mut packet = self.unfinished(payload);
         let at = self.transport_at() + self.transport().checksum_at();
         let sum = !Sum::of(&packet[self.transport_at()..]).fold();
-        packet[at..at + 2].copy_from_slice(&if sum == 0 { 0xffff } else { sum }.to_be_bytes());
+        packet[at..at + 2].copy_from_slice(&written(sum, self.transport()).to_be_bytes());
         packet
     }
 
@@ -118,6 +118,11 @@ fn flows() -> impl Strategy<Value = Flow> {
             options,
         },
     )
+}
+
+/// A checksum as it is written: UDP alone has another form for zero (RFC 768).
+const fn written(sum: u16, transport: Transport) -> u16 {
+    if sum == 0 && matches!(transport, Transport::Udp) { 0xffff } else { sum }
 }
 
 fn payload(len: usize) -> Vec<u8> {
@@ -219,7 +224,7 @@ proptest! {
             let body = (second.len() - at) as u16;
             let sum = Sum::of(&second[addresses]).and(&second[at..]);
             let sum = !sum.and_word(flow.transport().protocol().into()).and_word(body).fold();
-            second[checksum..checksum + 2].copy_from_slice(&if sum == 0 { 0xffff } else { sum }.to_be_bytes());
+            second[checksum..checksum + 2].copy_from_slice(&written(sum, flow.transport()).to_be_bytes());
         }
         if let Some((whole, count)) = join(&packets) {
             prop_assert_eq!(&cut(&whole)[..], &packets[..count]);
