@@ -12,8 +12,8 @@ target=${1:-mips-unknown-linux-musl}
 native=x86_64-unknown-linux-musl
 # Bytes in flash, of the program as it is packed and of the package: the budget, which mips does not keep yet (README.md says
 # what takes the rest), and what may not be exceeded meanwhile.
-program_budget=600000 program_limit=915000
-package_budget=200000 package_limit=465000
+program_budget=600000 program_limit=965000
+package_budget=200000 package_limit=496000
 # Bytes of memory that a 32-bit router's daemon may come to use for packets, and all else that is zero when it starts.
 packets_budget=3145728
 
