@@ -177,7 +177,8 @@ fn weights_rates_pins_and_copies_are_followed_in_both_directions_and_change_with
     }
     let call = Paced::call(7_002).send(&network);
     println!("sent once where that costs money: {call:?}");
-    assert!(call.arrived == 100 && call.links.iter().any(|bytes| *bytes < 10_000), "{call:?}");
+    // Over whichever of the two equal links was quicker.
+    assert!(call.arrived == 100 && call.links.iter().sum::<u64>() < 40_000, "{call:?}");
 }
 
 #[test]
